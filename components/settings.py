@@ -47,17 +47,13 @@ def _matching(pattern: str, wanted: str) -> AfterValidator:
 
 def _hostname(value: str) -> str:
     if value.endswith(".fly.dev"):
-        raise ValueError(
-            f"is {value!r}; Fly.io gives no certificate under fly.dev: use a name of your domain"
-        )
+        raise ValueError(f"is {value!r}; Fly.io gives no certificate under fly.dev: use a name of your domain")
     return value
 
 
 def _moving_tag(value: str) -> str:
     if re.search(r":(latest|main|stable)(@|$)", value):
-        raise ValueError(
-            f"is {value!r}; that tag moves, so two runs may deploy two programs: give an exact one"
-        )
+        raise ValueError(f"is {value!r}; that tag moves, so two runs may deploy two programs: give an exact one")
     return value
 
 
@@ -68,9 +64,7 @@ def _base_url(value: str) -> str:
     extras = parts.query or parts.fragment or parts.username
     # Plain http beyond this machine would carry the token or the provider's key readably.
     if not host or extras or not (parts.scheme == "https" or (parts.scheme == "http" and on_loopback)):
-        raise ValueError(
-            f"is {value!r}; give an https:// URL without user or query (http:// only on loopback)"
-        )
+        raise ValueError(f"is {value!r}; give an https:// URL without user or query (http:// only on loopback)")
     return value.rstrip("/")
 
 
@@ -86,9 +80,7 @@ def _fly_token(value: SecretStr) -> SecretStr:
 
 def _one_word(value: SecretStr) -> SecretStr:
     if len(value.get_secret_value().split()) != 1:
-        raise ValueError(
-            "is no usable key; set it with `pulumi config set --secret openaiApiKey`, without spaces"
-        )
+        raise ValueError("is no usable key; set it with `pulumi config set --secret openaiApiKey`, without spaces")
     return value
 
 
@@ -108,9 +100,7 @@ Region = Annotated[str, _matching(r"[a-z]{3}", "a Fly.io region of three letters
 Hostname = Annotated[
     str,
     AfterValidator(_hostname),
-    _matching(
-        rf"(?:{_DNS_LABEL}\.)+[a-z][a-z0-9-]*[a-z0-9]", "a host name alone, such as gateway.example.com"
-    ),
+    _matching(rf"(?:{_DNS_LABEL}\.)+[a-z][a-z0-9-]*[a-z0-9]", "a host name alone, such as gateway.example.com"),
 ]
 TeamName = Annotated[
     str,
@@ -119,9 +109,7 @@ TeamName = Annotated[
 Image = Annotated[
     str,
     AfterValidator(_moving_tag),
-    _matching(
-        r"[a-z0-9][a-z0-9._/:-]*:\w[\w.-]{0,127}(@sha256:[0-9a-f]{64})?", "an image with its exact tag"
-    ),
+    _matching(r"[a-z0-9][a-z0-9._/:-]*:\w[\w.-]{0,127}(@sha256:[0-9a-f]{64})?", "an image with its exact tag"),
 ]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS)]
@@ -129,9 +117,7 @@ JsonValue = BeforeValidator(_from_json)
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, hide_input_in_errors=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, hide_input_in_errors=True)
 
 
 class Group(_Strict):
@@ -227,19 +213,13 @@ class Settings(_Strict):
         names = [model.name for model in self.models]
         problems = [f"models names {name} twice" for name in sorted({n for n in names if names.count(n) > 1})]
         if self.gateway_hostname == self.langfuse_hostname:
-            problems.append(
-                "langfuseHostname equals gatewayHostname; the edge routes by name, so they must differ"
-            )
+            problems.append("langfuseHostname equals gatewayHostname; the edge routes by name, so they must differ")
         for model in self.models:
             if model.fallback is not None and model.fallback not in set(names) - {model.name}:
-                problems.append(
-                    f"models.{model.name}.fallback is {model.fallback!r}; name another model of the list"
-                )
+                problems.append(f"models.{model.name}.fallback is {model.fallback!r}; name another model of the list")
         for team, limits in self.teams.items():
             unknown = sorted(set(limits.models or ()) - set(names))
-            problems += [
-                f"teams.{team}.models holds {name!r}, which `models` does not list" for name in unknown
-            ]
+            problems += [f"teams.{team}.models holds {name!r}, which `models` does not list" for name in unknown]
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -262,9 +242,7 @@ def parse(raw: Mapping[str, str]) -> Settings:
         problems = [line for detail in error.errors() for line in _lines(detail["loc"], detail["msg"], raw)]
     # Outside the handler, so that no traceback can show what pydantic was given.
     count = f"{len(problems)} setting{'s' if len(problems) > 1 else ''}"
-    raise SettingsError(
-        f"{count} of this stack cannot be used:" + "".join(f"\n  - {line}" for line in problems)
-    )
+    raise SettingsError(f"{count} of this stack cannot be used:" + "".join(f"\n  - {line}" for line in problems))
 
 
 def _lines(location: tuple[int | str, ...], message: str, raw: Mapping[str, str]) -> list[str]:

@@ -1,0 +1,37 @@
+"""Between Pulumi's configuration and the settings: the only reader of `pulumi.Config` in the program."""
+
+from __future__ import annotations
+
+import pulumi
+from pulumi import Output
+
+from components.settings import KEYS, Settings, SettingsError, parse
+
+
+def load_settings() -> Settings:
+    """The checked settings of this stack; a RunError (one message, no traceback) says all that is wrong."""
+    config = pulumi.Config()
+    raw = {key: value for key in KEYS if (value := config.get(key)) is not None}
+    try:
+        settings = parse(raw)
+    except SettingsError as error:
+        raise pulumi.RunError(str(error)) from None
+    if settings.require_pinned_images and (unpinned := settings.images.unpinned):
+        _refuse_unpinned(unpinned)
+    return settings
+
+
+def openai_api_key() -> Output[str]:
+    return pulumi.Config().require_secret("openaiApiKey")
+
+
+def _refuse_unpinned(groups: list[str]) -> None:
+    message = (
+        f"images of {', '.join(groups)} have no digest, and requirePinnedImages is set: a tag can change between two "
+        "runs. `scripts/images resolve` writes the digests into the stack's file"
+    )
+    # A review previews without reaching a registry; only the change itself needs the pin.
+    if pulumi.runtime.is_dry_run():
+        pulumi.log.warn(f"{message}. This preview goes on; `pulumi up` will refuse")
+    else:
+        raise pulumi.RunError(message)
