@@ -38,6 +38,12 @@ def key(*ingredients: str | bytes | Path) -> str:
     return digest.hexdigest()[:KEY_DIGITS]
 
 
+def present(name: str) -> Path | None:
+    """The entry's folder, if it has been made."""
+    folder = root() / name
+    return folder if folder.is_dir() else None
+
+
 def entry(
     name: str,
     make: Callable[[Path], None],
@@ -49,9 +55,9 @@ def entry(
     One process makes an entry; others that want it call `waiting(name)` once and wait, without a deadline: the
     one that makes it has its own, and the lock goes with its process. What a failed `make` left is removed.
     """
-    folder = root() / name
-    if folder.is_dir():
+    if folder := present(name):
         return folder
+    folder = root() / name
     with _locked(root() / f"{name}.lock", lambda: waiting(name)):
         if not folder.is_dir():
             _make(folder, make)

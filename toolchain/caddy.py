@@ -11,7 +11,7 @@ PROGRAM = go.Program(
     name="caddy",
     module="github.com/caddyserver/caddy/v2",
     package="github.com/caddyserver/caddy/v2/cmd/caddy",
-    flags=go.flags(),
+    flags=go.flags("github.com/caddyserver/caddy/v2.CustomVersion"),
 )
 
 

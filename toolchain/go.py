@@ -7,7 +7,6 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +28,7 @@ class Program:
     module: str
     package: str
     flags: tuple[str, ...] = ()
+    """For `go build`; `{version}` in them stands for the version."""
 
     @property
     def folder(self) -> Path:
@@ -54,8 +54,9 @@ def build(program: Program, output: Path) -> None:
     go = find(program)
     log = cache.log_of(program.entry)
     counter = _Counter()
+    flags = [flag.replace("{version}", program.version) for flag in program.flags]
     process.run(
-        [go, "build", "-v", "-o", output, *program.flags, program.package],
+        [go, "build", "-v", "-o", output, *flags, program.package],
         title=f"Building {program.name} {program.version} from its Go module",
         log=log,
         deadline_s=BUILD_DEADLINE_S,
@@ -114,7 +115,6 @@ def find(program: Program) -> Path:
     )
 
 
-def flags(*, tags: Sequence[str] = (), variables: dict[str, str] | None = None) -> tuple[str, ...]:
-    """Build flags: tags, and values linked into variables. Debug tables are left out, which halves the binaries."""
-    linker = " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in (variables or {}).items())])
-    return (*(["-tags", ",".join(tags)] if tags else []), "-ldflags", linker)
+def flags(version_variable: str, *tags: str) -> tuple[str, ...]:
+    """Flags that link the version into a variable and leave out debug tables, which makes a third of a binary."""
+    return (*(["-tags", ",".join(tags)] if tags else []), "-ldflags", f"-s -w -X {version_variable}={{version}}")
