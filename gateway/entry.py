@@ -1,0 +1,37 @@
+"""The ASGI application of a gateway machine: `uvicorn gateway.entry:app`.
+
+From the outside in: closed routes, readiness, authentication, LiteLLM's own application. The environment is put
+in order before LiteLLM is imported.
+"""
+
+from __future__ import annotations
+
+import os
+
+from gateway import environment
+from gateway.authentication import Authentication
+from gateway.errors import App
+from gateway.readiness import Readiness
+from gateway.routes import ClosedRoutes
+
+
+def build() -> App:
+    """Raises SystemExit with sentences for the operator when something is missing."""
+    try:
+        key_ring = environment.prepare(os.environ)
+    except environment.StartError as e:
+        raise SystemExit(f"The gateway does not start. {e}") from None
+    # Not before: both import LiteLLM, which reads the environment while it is imported.
+    from litellm.proxy.proxy_server import app as litellm_app  # noqa: PLC0415
+
+    from gateway import hooks  # noqa: PLC0415
+
+    return ClosedRoutes(
+        Readiness(
+            Authentication(litellm_app, key_ring),
+            start_problems=lambda: hooks.start_problems(key_ring.models()),
+        )
+    )
+
+
+app = build()
