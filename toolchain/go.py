@@ -46,7 +46,9 @@ class Program:
     def entry(self) -> str:
         """The name in the cache: everything the binary is made from but the Go version, which go.mod bounds."""
         ingredients = (self.folder / "go.mod", self.folder / "go.sum", self.package, *self.flags)
-        return f"{self.name}-{self.version}-{cache.key(*ingredients, platform.platform(terse=True), platform.machine())}"
+        return (
+            f"{self.name}-{self.version}-{cache.key(*ingredients, platform.platform(terse=True), platform.machine())}"
+        )
 
 
 def build(program: Program, output: Path) -> None:

@@ -92,7 +92,9 @@ class Command(Kind):
                 stdin=groups.PIPE, stdout=groups.PIPE, stderr=groups.PIPE,
             )  # fmt: skip
         except groups.Stopped:
-            raise ResourceError(f"The {operation} command of {name} was not started: the operation was cancelled.") from None
+            raise ResourceError(
+                f"The {operation} command of {name} was not started: the operation was cancelled."
+            ) from None
         except OSError as error:
             raise ResourceError(f"The {operation} command of {name} cannot be started: {error}.") from None
         printed: dict[str, list[str]] = {"stdout": [], "stderr": []}
@@ -108,7 +110,9 @@ class Command(Kind):
             reader.join()
         if code:
             shown = "".join(line for label in ("stdout", "stderr") if label in logged for line in printed[label])
-            raise ResourceError(f"The {operation} command of {name} {groups.ending(code)}. {_last(shown, bool(logged))}")
+            raise ResourceError(
+                f"The {operation} command of {name} {groups.ending(code)}. {_last(shown, bool(logged))}"
+            )
         return {label: "".join(lines).removesuffix("\n") for label, lines in printed.items()}
 
     def _collect(self, stream: IO[bytes], lines: list[str], urn: str | None) -> None:
@@ -160,4 +164,6 @@ class CommandProvider(Provider):
 def main(arguments: Sequence[str]) -> None:
     """`[flags of the engine] ENGINE_ADDRESS`."""
     provider = CommandProvider(EngineLog(arguments[-1]))
-    server.serve(lambda grpc_server: service.add_ResourceProviderServicer_to_server(provider, grpc_server), provider.stop)
+    server.serve(
+        lambda grpc_server: service.add_ResourceProviderServicer_to_server(provider, grpc_server), provider.stop
+    )

@@ -55,7 +55,9 @@ class LanguageHost(service.LanguageRuntimeServicer):
         found = packages.plugins(_environment(request.info, context))
         return messages.GetRequiredPackagesResponse(
             packages=[
-                messages.PackageDependency(name=plugin.name, kind="resource", version=plugin.version, server=plugin.server)
+                plugin_pb2.PackageDependency(
+                    name=plugin.name, kind="resource", version=plugin.version, server=plugin.server
+                )
                 for plugin in found
             ]
         )

@@ -79,7 +79,9 @@ class Provider(service.ResourceProviderServicer):
     def GetPluginInfo(self, request: empty_pb2.Empty, context: grpc.ServicerContext) -> plugin_pb2.PluginInfo:
         return plugin_pb2.PluginInfo(version=self._version)
 
-    def GetSchema(self, request: messages.GetSchemaRequest, context: grpc.ServicerContext) -> messages.GetSchemaResponse:
+    def GetSchema(
+        self, request: messages.GetSchemaRequest, context: grpc.ServicerContext
+    ) -> messages.GetSchemaResponse:
         return messages.GetSchemaResponse(schema=json.dumps({"name": self._name, "version": self._version}))
 
     def CheckConfig(self, request: messages.CheckRequest, context: grpc.ServicerContext) -> messages.CheckResponse:
@@ -89,7 +91,9 @@ class Provider(service.ResourceProviderServicer):
         # Neither package has a setting, and a new version of one does not replace its resources.
         return messages.DiffResponse(changes=messages.DiffResponse.DIFF_NONE)
 
-    def Configure(self, request: messages.ConfigureRequest, context: grpc.ServicerContext) -> messages.ConfigureResponse:
+    def Configure(
+        self, request: messages.ConfigureRequest, context: grpc.ServicerContext
+    ) -> messages.ConfigureResponse:
         return messages.ConfigureResponse(acceptSecrets=True, supportsPreview=True)
 
     def Check(self, request: messages.CheckRequest, context: grpc.ServicerContext) -> messages.CheckResponse:

@@ -215,4 +215,6 @@ KINDS: dict[str, Kind] = {
 def main(arguments: Sequence[str]) -> None:
     """`[flags of the engine] ENGINE_ADDRESS`."""
     provider = Provider("random", VERSION, KINDS)
-    server.serve(lambda grpc_server: service.add_ResourceProviderServicer_to_server(provider, grpc_server), provider.stop)
+    server.serve(
+        lambda grpc_server: service.add_ResourceProviderServicer_to_server(provider, grpc_server), provider.stop
+    )
