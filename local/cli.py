@@ -1,0 +1,166 @@
+"""`scripts/local`: the whole stack on this machine."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from local.stack import LocalStack
+from local.state import DEFAULT_FOLDER, LocalError, State
+from toolchain import caddy, litellm
+from toolchain.errors import ToolchainError
+
+app = typer.Typer(
+    help="The whole stack on this machine: the same Pulumi program, against an embedded Fly.io on loopback.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+say = Console(stderr=True, highlight=False)
+show = Console(highlight=False)
+
+StateFolder = Annotated[
+    Path,
+    typer.Option(
+        "--state", help="Folder of the stack's state; another folder is another stack.", show_default=".local"
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="For programs. Holds secrets.")]
+
+
+@app.command()
+def up(state: StateFolder = DEFAULT_FOLDER) -> None:
+    """Starts the embedded Fly.io and runs `pulumi up`. Again: changes only what differs."""
+    stack = LocalStack(State(state.resolve()))
+    with stack.state.held():
+        with say.status("programs for machines: Caddy, LiteLLM"):
+            caddy.ensure()
+            litellm.ensure()
+        with say.status("embedded Fly.io and provider"):
+            stack.start_fly()
+            openai_base_url, openai_api_key = stack.start_provider()
+        with say.status("stack and configuration"):
+            stack.configure(openai_base_url, openai_api_key)
+        code = stack.pulumi.run("up", "--yes", "--skip-preview", "--suppress-permalink")
+        if code:
+            say.print("[red]pulumi up did not finish.[/] What it made is kept; `scripts/local up` goes on from there.")
+            raise typer.Exit(code)
+        stack.publish_dns()
+    key = f"$(scripts/local key {next(iter(sorted(stack.pulumi.outputs()['team_keys'], reverse=True)))})"
+    print_summary(stack, key)
+
+
+def print_summary(stack: LocalStack, key: str) -> None:
+    show.print(f"\nThe gateway answers at {stack.url('gateway')}. Try:\n", soft_wrap=True)
+    body = json.dumps({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]})
+    show.print(
+        f"curl {stack.url('gateway')}/v1/chat/completions -H 'content-type: application/json' "
+        f"-H \"authorization: Bearer {key}\" -d '{body}'\n",
+        soft_wrap=True,
+        markup=False,
+    )
+
+
+@app.command()
+def down(state: StateFolder = DEFAULT_FOLDER) -> None:
+    """Ends every process and keeps the state; `up` continues from it."""
+    stack = existing(state)
+    with stack.state.held(), say.status("ending machines, databases and the embedded Fly.io"):
+        stack.down()
+    say.print("down: no process is left, the state is kept")
+
+
+@app.command()
+def reset(state: StateFolder = DEFAULT_FOLDER) -> None:
+    """`down`, then forgets everything: state, keys, ports."""
+    stack = LocalStack(State(state.resolve()))
+    if stack.state.exists:
+        with stack.state.held():
+            stack.down()
+            stack.wipe()
+    say.print("reset: nothing is left of the local stack")
+
+
+@app.command()
+def status(state: StateFolder = DEFAULT_FOLDER, as_json: AsJson = False) -> None:
+    """What runs, where it answers, what stands in for what."""
+    stack = existing(state)
+    description = stack.describe()
+    if as_json:
+        print(json.dumps(description, indent=2))  # noqa: T201 - the answer itself, for programs
+    else:
+        print_status(description)
+
+
+def print_status(description: dict[str, Any]) -> None:
+    table = Table("machine", "group", "state", "checks", "address", "pid")
+    for machine in description["machines"]:
+        cells = ("name", "group", "state", "checks", "address", "pid")
+        table.add_row(*(str(machine.get(cell) or "-") for cell in cells))
+    show.print(table if description["machines"] else "No machine. `scripts/local up` makes them.")
+    for name in ("gateway_url", "langfuse_url", "fly_api_url", "state_folder"):
+        show.print(f"{name:<13} {description[name]}", soft_wrap=True)
+    for name, text in description["stand_ins"].items():
+        show.print(f"stand-in      {name}: {text}", soft_wrap=True)
+
+
+@app.command()
+def logs(
+    group: Annotated[str, typer.Argument(help="edge, gateway, …; or fly, provider")],
+    state: StateFolder = DEFAULT_FOLDER,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", help="How many lines of each log.")] = 100,
+) -> None:
+    """Logs of a process group, of the embedded Fly (fly), or of the provider."""
+    stack = existing(state)
+    files = [
+        path for name in ("fly", "provider") if group == name and (path := stack.state.logs / f"{name}.log").exists()
+    ]
+    machines = (stack.fly.status() or {"machines": []})["machines"]
+    files += [Path(machine["log"]) for machine in machines if machine["group"] == group]
+    if not files:
+        known = sorted({machine["group"] for machine in machines} | {"fly", "provider"})
+        raise LocalError(f"no log of {group!r}; there are {', '.join(known)}")
+    subprocess.run(["tail", f"--lines={lines}", *(["--follow=name"] if follow else []), *map(str, files)], check=False)
+
+
+@app.command()
+def env(state: StateFolder = DEFAULT_FOLDER) -> None:
+    """Prints what points pulumi, curl and Fly's own client here: `eval "$(scripts/local env)"`."""
+    for name, value in existing(state).environment().items():
+        print(f"export {name}={shlex.quote(value)}")  # noqa: T201 - the answer itself, for the shell
+
+
+@app.command()
+def key(
+    team: Annotated[str, typer.Argument(help="a team of the stack, for example prod_customer")],
+    state: StateFolder = DEFAULT_FOLDER,
+) -> None:
+    """Prints a team's key."""
+    keys = existing(state).pulumi.outputs().get("team_keys", {})
+    if team not in keys:
+        raise LocalError(f"no team {team!r}; there are {', '.join(sorted(keys)) or 'none yet: run scripts/local up'}")
+    print(keys[team])  # noqa: T201 - the answer itself, for $(…)
+
+
+def existing(folder: Path) -> LocalStack:
+    stack = LocalStack(State(folder.resolve()))
+    if not stack.state.exists:
+        raise LocalError(f"there is no local stack in {folder}; `scripts/local up` makes one")
+    return stack
+
+
+def main() -> None:
+    try:
+        app()
+    except (LocalError, ToolchainError) as error:
+        say.print(f"[red]error:[/] {error}", soft_wrap=True)
+        sys.exit(1)

@@ -1,0 +1,110 @@
+"""A local stack as a person has it: commands, Pulumi, requests, and Fly's API behind the program's back."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+ROOT = Path(__file__).parent.parent.parent
+UP_TIMEOUT_S = 300
+CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello, who answers?"}]}
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int
+    out: str
+    """stdout and stderr, as a person sees them."""
+
+
+@dataclass(frozen=True)
+class Local:
+    """One local stack in a folder of its own."""
+
+    folder: Path
+
+    def run(self, *arguments: str, timeout_s: float = UP_TIMEOUT_S, check: bool = True) -> Done:
+        """`scripts/local …` on this stack, without a terminal and without the operator's provider key."""
+        command, *rest = arguments
+        return finished(
+            [str(ROOT / "scripts/local"), command, "--state", str(self.folder), *rest],
+            environment={k: v for k, v in os.environ.items() if k != "OPENAI_API_KEY"},
+            timeout_s=timeout_s,
+            check=check,
+        )
+
+    def pulumi(self, *arguments: str, timeout_s: float = UP_TIMEOUT_S, check: bool = True) -> Done:
+        """`pulumi …` as after `eval "$(scripts/local env)"`."""
+        command = ["pulumi", *arguments, "--non-interactive"]
+        return finished(command, environment=self.environment, timeout_s=timeout_s, check=check)
+
+    @cached_property
+    def environment(self) -> dict[str, str]:
+        printed = subprocess.run(
+            ["bash", "-c", 'eval "$1" && env -0', "bash", self.run("env").out],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        return dict(line.split("=", 1) for line in printed.split("\0") if "=" in line)
+
+    def status(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(
+            subprocess.run(
+                [ROOT / "scripts/local", "status", "--state", str(self.folder), "--json"],
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=UP_TIMEOUT_S,
+            ).stdout
+        )
+        return document
+
+    def machines(self, group: str) -> list[dict[str, Any]]:
+        return [machine for machine in self.status()["machines"] if machine["group"] == group]
+
+    def chat(self, key: str, **changes: Any) -> httpx.Response:
+        return httpx.post(
+            f"{self.gateway_url}/v1/chat/completions",
+            headers={"authorization": f"Bearer {key}"},
+            json=CHAT | changes,
+            timeout=60,
+        )
+
+    @cached_property
+    def gateway_url(self) -> str:
+        url: str = self.status()["gateway_url"]
+        return url
+
+    @cached_property
+    def fly(self) -> httpx.Client:
+        """Fly's API, for what others do to the stack's objects."""
+        status = self.status()
+        return httpx.Client(
+            base_url=status["fly_api_url"],
+            headers={"authorization": f"Bearer {status['fly_token']}"},
+            timeout=60,
+        )
+
+
+def finished(command: list[str], *, environment: dict[str, str], timeout_s: float, check: bool) -> Done:
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+    assert done.returncode == 0 or not check, f"{' '.join(command[:2])} ended with {done.returncode}:\n{done.stdout}"
+    return Done(done.returncode, done.stdout)

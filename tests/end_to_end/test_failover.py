@@ -1,0 +1,62 @@
+"""Two gateway machines behind the edge, one killed under load."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.end_to_end.local import CHAT, Local
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("stack")]
+
+CLIENTS = 6
+REQUESTS = 120
+KILL_AFTER = 30
+
+
+@pytest.fixture
+def two_machines(local: Local) -> Iterator[Local]:
+    groups = json.loads(local.pulumi("config", "get", "groups").out)
+    local.pulumi("config", "set", "--path", "groups.gateway.count", "2")
+    local.pulumi("config", "set", "--path", "teams.admin.requestsPerMinute", "100000")
+    local.pulumi("up", "--yes", "--skip-preview")
+    yield local
+    assert groups["gateway"]["count"] == 1
+    local.pulumi("config", "set", "--path", "groups.gateway.count", "1")
+    local.pulumi("config", "set", "--path", "teams.admin.requestsPerMinute", "200")
+    local.pulumi("up", "--yes", "--skip-preview")
+
+
+async def test_a_killed_machine_costs_no_request_beyond_those_in_its_hands(two_machines: Local) -> None:
+    key = two_machines.status()["teams"]["admin"]
+    victim, survivor = two_machines.machines("gateway")
+    answered: Counter[int] = Counter()
+    failed_after_kill = 0
+    killed = asyncio.Event()
+
+    async def client(http: httpx.AsyncClient, share: int) -> None:
+        nonlocal failed_after_kill
+        for _ in range(share):
+            began_after = killed.is_set()
+            answer = await http.post("/v1/chat/completions", headers={"authorization": f"Bearer {key}"}, json=CHAT)
+            answered[answer.status_code] += 1
+            if began_after and answer.status_code != 200:
+                failed_after_kill += 1
+            if answered.total() == KILL_AFTER:
+                os.kill(victim["pid"], signal.SIGKILL)
+                killed.set()
+
+    async with httpx.AsyncClient(base_url=two_machines.gateway_url, timeout=60) as http:
+        await asyncio.gather(*(client(http, REQUESTS // CLIENTS) for _ in range(CLIENTS)))
+
+    assert killed.is_set()
+    assert failed_after_kill == 0, "the edge goes to the other machine"
+    assert answered[200] >= REQUESTS - CLIENTS, f"at most one request per client was in its hands: {answered}"
+    assert survivor["pid"] in [machine["pid"] for machine in two_machines.machines("gateway")]

@@ -1,0 +1,106 @@
+"""After a full run no secret is in clear anywhere but where it must be: searched for literally."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.end_to_end.local import ROOT, Local
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("stack")]
+
+# Files of the stack that hold a secret by purpose: readable by the owner only.
+KEEPERS = {"settings.json", "passphrase", "key", "fly-client"}
+
+
+@pytest.fixture(scope="module")
+def secrets(local: Local) -> dict[str, str]:
+    """Every generated or configured secret of the stack, by name."""
+    outputs = json.loads(local.pulumi("stack", "output", "--json", "--show-secrets").out)
+    config = json.loads(local.pulumi("config", "--json", "--show-secrets").out)
+    found = {f"team {team}": key for team, key in outputs["team_keys"].items()}
+    found |= {"master": outputs["master_key"], "redis": outputs["redis_url"].split(":")[2].split("@")[0]}
+    found |= {key: entry["value"] for key, entry in config.items() if entry["secret"]}
+    assert len(found) == 8, sorted(found)
+    return found
+
+
+def appearances(secrets: dict[str, str], content: bytes) -> list[str]:
+    """Names of the secrets that stand in `content`, in clear or as base64."""
+    return [
+        name
+        for name, value in secrets.items()
+        if value.encode() in content or base64.b64encode(value.encode()).rstrip(b"=")[:-1] in content
+    ]
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    yield from (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def test_the_search_finds_a_planted_secret() -> None:
+    assert appearances({"a": "sk-planted"}, b"x sk-planted x") == ["a"]
+    assert appearances({"a": "sk-planted"}, base64.b64encode(b"sk-planted")) == ["a"]
+
+
+def test_no_secret_in_state_or_stack_file(local: Local, secrets: dict[str, str]) -> None:
+    files = [*files_below(local.folder / "backend"), local.folder / "Pulumi.local.yaml"]
+    assert len(files) > 2
+    assert {str(path): found for path in files if (found := appearances(secrets, path.read_bytes()))} == {}
+
+
+def test_no_secret_in_any_log(local: Local, secrets: dict[str, str]) -> None:
+    logs = list(files_below(local.folder / "logs"))
+    logs += [Path(machine["log"]) for machine in local.status()["machines"]]
+    assert {path.name for path in logs} >= {"fly.log", "provider.log"}
+    assert {str(path): found for path in logs if (found := appearances(secrets, path.read_bytes()))} == {}
+
+
+def test_no_secret_in_an_argument_list(local: Local, secrets: dict[str, str]) -> None:
+    arguments = "\0".join(" ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"]))
+    assert str(local.folder) in arguments, "the stack runs while we look"
+    assert appearances(secrets, arguments.encode()) == []
+
+
+def test_no_secret_in_the_event_log_of_a_debugged_up(local: Local, secrets: dict[str, str], tmp_path: Path) -> None:
+    events = tmp_path / "events.json"
+    local.pulumi("config", "set", "readinessTimeoutSeconds", "299")  # something to do
+    out = local.pulumi("up", "--yes", "--skip-preview", "--event-log", str(events), "--debug").out
+    assert appearances(secrets, out.encode()) == []
+    assert appearances(secrets, events.read_bytes()) == []
+
+
+def test_secrets_are_kept_by_the_owner_only(local: Local, secrets: dict[str, str]) -> None:
+    """Whatever file of the stack holds one is closed to others, and its folder too."""
+    readable = [
+        path
+        for path in files_below(local.folder)
+        if appearances(secrets, path.read_bytes()) and path.stat().st_mode & 0o077
+    ]
+    assert readable == []
+    assert local.folder.stat().st_mode & 0o077 == 0
+
+
+def test_no_secret_in_the_outputs_of_commands(local: Local, secrets: dict[str, str]) -> None:
+    for arguments in (["status"], ["logs", "gateway"], ["logs", "fly"], ["logs", "provider"]):
+        assert appearances(secrets, local.run(*arguments).out.encode()) == [], arguments
+    for arguments in (["stack", "output"], ["stack", "export"], ["preview", "--diff"], ["config"]):
+        assert appearances(secrets, local.pulumi(*arguments).out.encode()) == [], arguments
+
+
+def test_git_would_not_take_what_the_stack_wrote(local: Local) -> None:
+    untracked = subprocess.run(
+        ["git", "status", "--porcelain", "--untracked-files=all", "--", "Pulumi*", ".local"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout
+    assert untracked == ""
