@@ -1,0 +1,43 @@
+"""`python -m local.machines.shim.enter PIDFD ENTRY_FD`: runs one command inside a running machine, as its root would.
+
+Standard input, output and error are the command's. Exits as it does; 127 when it cannot be run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+
+from local.machines.shim import Entry, kernel
+from local.machines.shim.guest import become
+
+NAMESPACES = kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS
+
+
+def main() -> None:
+    machine, entry_fd = (int(argument) for argument in sys.argv[1:])
+    with os.fdopen(entry_fd) as file:
+        entry: Entry = json.load(file)
+    kernel.setns(machine, NAMESPACES)
+    os.close(machine)
+    failure, report = os.pipe()
+    pid = os.fork()  # only a child is inside the process namespace
+    if pid == 0:
+        kernel.die_with_parent(signal.SIGKILL)
+        os.close(failure)
+        become(entry["argv"], entry["env"], entry["cwd"], report)
+    os.close(report)
+    with os.fdopen(failure, "rb") as problem_file:
+        problem = problem_file.read()
+    if problem:
+        number, step = json.loads(problem)
+        os.write(2, f"{step}: {os.strerror(number)}\n".encode())
+    _, status = os.waitpid(pid, 0)
+    code = os.waitstatus_to_exitcode(status)
+    os._exit(code if code >= 0 else 128 - code)
+
+
+if __name__ == "__main__":
+    main()
