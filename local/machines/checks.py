@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from local.contract import Check, CheckStatus
+from local.contract import Check, CheckStatus, service_check_names
 from local.machines.durations import seconds
 
 # Used where a check says nothing, after the examples in the Machines API's description.
@@ -23,8 +23,6 @@ STARTING_INTERVAL_S = 0.5
 # Enough of an answer to tell what it is.
 OUTPUT_BYTES = 500
 WAITING = "waiting for the first result"
-# The names Fly gives to the checks of services, which have none: they alone decide about routing.
-SERVICE_CHECK = "servicecheck-{index:02}-{kind}-{port}"
 
 
 @dataclass(frozen=True)
@@ -48,13 +46,10 @@ class Probe:
 def probes(config: Mapping[str, Any]) -> list[Probe]:
     """All checks of a machine's configuration. Raises ValueError for one that cannot be performed."""
     found = [_probe(name, check, check.get("port")) for name, check in (config.get("checks") or {}).items()]
-    index = 0
-    for service in config.get("services") or []:
-        for check in service.get("checks") or []:
-            port = check.get("port") or service.get("internal_port")
-            name = SERVICE_CHECK.format(index=index, kind=check.get("type"), port=port)
-            found.append(_probe(name, check, port))
-            index += 1
+    services = config.get("services") or []
+    for service, names in zip(services, service_check_names(config), strict=True):
+        for check, name in zip(service.get("checks") or [], names, strict=True):
+            found.append(_probe(name, check, check.get("port") or service["internal_port"]))
     return found
 
 

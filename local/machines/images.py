@@ -130,8 +130,8 @@ def repository(reference: str) -> str:
     return name
 
 
-def find(reference: str, known: Mapping[str, Launcher] = KNOWN) -> Image:
-    """The stand-in for an image. May take minutes the first time. Raises LaunchError for an image without one."""
+def find(reference: str, known: Mapping[str, Launcher]) -> Launcher:
+    """What makes the stand-in for an image; making it may take minutes. Raises LaunchError for an unknown image."""
     launcher = known.get(repository(reference))
     if launcher is None:
         names = ", ".join(sorted(known))
@@ -139,4 +139,4 @@ def find(reference: str, known: Mapping[str, Launcher] = KNOWN) -> Image:
             f"image {reference!r}: the embedded Fly has no stand-in for it. Known images: {names} (any tag)."
             " A new one is a function in local/machines/images.py."
         )
-    return launcher()
+    return launcher

@@ -56,12 +56,15 @@ class ProcessPlatform:
         self._names: Mapping[str, Sequence[str]] = {}
         self._databases = Databases(self._state)
 
+    def check_image(self, image: str) -> None:
+        images.find(image, self._launchers)
+
     async def start(self, spec: MachineSpec) -> int:
         if spec.machine_id in self._machines:
             raise LaunchError(f"machine {spec.machine_id} runs already: stop it first")
         try:
             wanted = probes(spec.config)
-            image = await asyncio.to_thread(images.find, spec.config["image"], self._launchers)
+            image = await self._image(spec)
         except (ValueError, ToolchainError) as error:
             raise LaunchError(f"machine {spec.machine_id}: {error}") from None
         self._publish_to(spec)
@@ -85,7 +88,7 @@ class ProcessPlatform:
 
     async def execute(self, machine_id: str, command: Sequence[str], stdin: str, timeout_s: float) -> ExecResult:
         machine = self._running(machine_id)
-        image = await asyncio.to_thread(images.find, machine.spec.config["image"], self._launchers)
+        image = await self._image(machine.spec)
         return await machine.running.execute(
             {"argv": list(command), "env": environment(machine.spec, image), "cwd": image.workdir},
             stdin,
@@ -107,6 +110,9 @@ class ProcessPlatform:
             await machine.running.kill()
             await asyncio.shield(machine.watch)
         await asyncio.to_thread(supervised.remove, self._folder(machine_id))
+
+    async def erase_volume(self, volume_id: str) -> None:
+        await asyncio.to_thread(supervised.remove, self._state / "volumes" / volume_id)
 
     async def reattach(self, specs: Sequence[MachineSpec]) -> dict[str, int]:
         wanted = {spec.machine_id: spec for spec in specs}
@@ -154,6 +160,10 @@ class ProcessPlatform:
             await machine.running.release()
         self._machines.clear()
         await self._databases.close(stop_everything=stop_everything)
+
+    async def _image(self, spec: MachineSpec) -> images.Image:
+        """In a thread: a launcher may build a program first."""
+        return await asyncio.to_thread(images.find(spec.config["image"], self._launchers))
 
     def _folder(self, machine_id: str) -> Path:
         return self._state / "machines" / machine_id
