@@ -18,6 +18,12 @@ from components.settings import Settings
 GROUP = "edge"
 PORT = 8080
 HEALTH_PATH = "/_edge/health"
+OPEN_PATHS = (
+    *("/v1/chat/completions", "/v1/embeddings", "/v1/models"),
+    *("/chat/completions", "/embeddings", "/models"),
+    *("/health/liveliness", "/health/readiness"),
+)
+"""What the outside may ask the gateway for; everything else of LiteLLM is 404 at the edge already."""
 IDLE_TIMEOUT_S = 600  # Fly Proxy closes a silent connection after 60 s otherwise; models may think longer
 STOP_S = gateway.STOP_S  # a stream passes through both machines
 
@@ -78,6 +84,7 @@ def caddyfile(settings: Settings) -> str:
             "hostnames": [settings.gateway_hostname, settings.fly_hostname],
             "upstream": f"{gateway.GROUP}.process.{settings.app}.internal",
             "port": gateway.PORT,
+            "open_paths": OPEN_PATHS,
         }
     ]
     return render("Caddyfile.j2", port=PORT, health_path=HEALTH_PATH, routes=routes, drain_s=gateway.DRAIN_S)

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from local import background
+from local import background, settings
 from local.embedded import EmbeddedFly
 from local.ports import claim_network, free_ports, release_network
 from local.pulumi_stack import PulumiStack
@@ -35,8 +35,8 @@ class LocalStack:
         """Chosen at the first `up`, kept until `reset`."""
         if not self.state.settings.exists():
             self.state.create()
-            _choose_settings(self.state).save(self.state.settings)
-        return Settings.load(self.state.settings)
+            settings.save(self.state.folder, _choose_settings(self.state))
+        return settings.load(self.state.folder)
 
     @property
     def pulumi(self) -> PulumiStack:
