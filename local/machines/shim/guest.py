@@ -113,6 +113,7 @@ def start_main(launch: Launch, log: int) -> int:
 
 def become(argv: Sequence[str], env: dict[str, str], cwd: str, report: int) -> NoReturn:
     """Replaces this process by the command; writes [errno, what failed] to `report` if that fails."""
+    step = "prepare the main process"
     try:
         for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
             with contextlib.suppress(OSError, ValueError):  # two numbers belong to the C library
@@ -121,9 +122,11 @@ def become(argv: Sequence[str], env: dict[str, str], cwd: str, report: int) -> N
         for capability in set(range(last + 1)) - set(CAPABILITIES_KEPT):
             kernel.drop_capability(capability)
         os.umask(0o022)  # not the operator's
+        step = f"working directory {cwd}"
         os.chdir(cwd)
+        step = f"command {argv[0]}"
         os.execvpe(argv[0], list(argv), env)  # noqa: S606 - a shell is what nobody wants here
     except OSError as error:
-        os.write(report, json.dumps([error.errno, error.filename or f"command {argv[0]}"]).encode())
+        os.write(report, json.dumps([error.errno, step]).encode())
     finally:
         os._exit(127)
