@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+from toolchain.process import say
+
 KEY_DIGITS = 16
 """64 bits of SHA-256: no chance of two recipes with the same name, and paths stay readable."""
 
@@ -44,23 +46,17 @@ def present(name: str) -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def entry(
-    name: str,
-    make: Callable[[Path], None],
-    *,
-    waiting: Callable[[str], None] = lambda name: None,
-) -> Path:
+def entry(name: str, make: Callable[[Path], None]) -> Path:
     """The entry's folder; calls `make(folder)` to fill it when it does not exist yet.
 
-    One process makes an entry; others that want it call `waiting(name)` once and wait, without a deadline: the
-    one that makes it has its own, and the lock goes with its process. What a failed `make` left is removed.
+    One process makes an entry and others wait for it, without a deadline: the one that makes it has its own, and
+    the lock goes with its process. What a failed `make` left is removed.
     """
-    if folder := present(name):
-        return folder
     folder = root() / name
-    with _locked(root() / f"{name}.lock", lambda: waiting(name)):
-        if not folder.is_dir():
-            _make(folder, make)
+    if not folder.is_dir():
+        with locked(name):
+            if not folder.is_dir():
+                _make(folder, make)
     return folder
 
 
@@ -78,11 +74,12 @@ def _make(folder: Path, make: Callable[[Path], None]) -> None:
 
 
 @contextlib.contextmanager
-def _locked(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
+def locked(name: str) -> Iterator[None]:
+    """Lets one process in at a time. The lock goes with the process that holds it, however that ends."""
+    root().mkdir(parents=True, exist_ok=True)
+    with (root() / f"{name}.lock").open("a") as file:
         if not _try_lock(file):
-            waiting()
+            say(f"Another process makes {name}; waiting for it …")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -45,10 +45,9 @@ class Program:
     @property
     def entry(self) -> str:
         """The name in the cache: everything the binary is made from but the Go version, which go.mod bounds."""
-        ingredients = (self.folder / "go.mod", self.folder / "go.sum", self.package, *self.flags)
-        return (
-            f"{self.name}-{self.version}-{cache.key(*ingredients, platform.platform(terse=True), platform.machine())}"
-        )
+        machine = f"{platform.system()} {platform.machine()}"
+        key = cache.key(self.folder / "go.mod", self.folder / "go.sum", self.package, *self.flags, machine)
+        return f"{self.name}-{self.version}-{key}"
 
 
 def build(program: Program, output: Path) -> None:
@@ -89,10 +88,10 @@ class _Counter:
 
 def folder_of(program: Program, module: str) -> Path:
     """Where the module cache keeps the source of a dependency of `program`."""
-    command = [str(find(program)), "list", "-m", "-f", "{{.Dir}}", module]
+    go = find(program)
     try:
         answer = subprocess.run(
-            command,
+            [go, "list", "-m", "-f", "{{.Dir}}", module],
             cwd=program.folder,
             env=process.clean_environment() | ENVIRONMENT,
             capture_output=True,
@@ -100,9 +99,10 @@ def folder_of(program: Program, module: str) -> Path:
             timeout=QUERY_DEADLINE_S,
             check=True,
         )
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        detail = (error.stderr or "no answer in time").strip()
-        raise ToolchainError(f"Go cannot say where the module {module} is: {detail}") from error
+    except subprocess.TimeoutExpired:
+        raise ToolchainError(f"{go} did not say in {QUERY_DEADLINE_S:.0f} s where the module {module} is.") from None
+    except subprocess.CalledProcessError as error:
+        raise ToolchainError(f"{go} cannot say where the module {module} is: {error.stderr.strip()}") from None
     return Path(answer.stdout.strip())
 
 

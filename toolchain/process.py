@@ -12,9 +12,13 @@ from pathlib import Path
 
 from toolchain.errors import ToolchainError
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
 LAST_LINES = 15
 """How much of a failed program's log is shown: enough for a compiler's or resolver's message."""
 STOP_TIMEOUT_S = 5.0
+QUIET_S = 1.0
+REDRAW_S = 0.2
 LINE_EVERY_S = 15.0
 """Between two progress lines where the output is no terminal, such as a CI log."""
 
@@ -32,32 +36,48 @@ def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in _FOREIGN}
 
 
+def say(text: str) -> None:
+    """A line for the person who waits. Standard output is left to what other programs read."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - this is how
+
+
+def leave_on_sigterm() -> None:
+    """Makes SIGTERM do what Ctrl-C does: end children, remove what is half made."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
 class Progress:
-    """One line that says what takes time and for how long: rewritten on a terminal, repeated now and then elsewhere."""
+    """One line that says what takes time, and for how long: rewritten on a terminal, repeated now and then elsewhere.
+
+    What is done at once says nothing.
+    """
 
     def __init__(self, title: str) -> None:
         self._title = title
         self._began = time.monotonic()
         self._terminal = sys.stderr.isatty()
-        self._next = self._began if self._terminal else self._began + LINE_EVERY_S
-        print(f"{title} …", file=sys.stderr, end="" if self._terminal else "\n", flush=True)  # noqa: T201 - progress
+        self._next = self._began + QUIET_S
+        self._shown = False
 
     def show(self, detail: str) -> None:
         now = time.monotonic()
         if now < self._next:
             return
-        text = f"{self._title} · {_clock(now - self._began)}" + (f" · {detail}" if detail else "")
-        if self._terminal:
-            self._next = now + 0.2
-            print(f"\r\033[K{text}", file=sys.stderr, end="", flush=True)  # noqa: T201 - progress
-        else:
-            self._next = now + LINE_EVERY_S
-            print(text, file=sys.stderr, flush=True)  # noqa: T201 - progress
+        self._next = now + (REDRAW_S if self._terminal else LINE_EVERY_S)
+        self._shown = True
+        self._line(f"{self._title} · {_clock(now - self._began)}" + (f" · {detail}" if detail else ""))
 
     def done(self, outcome: str) -> None:
-        start = "\r\033[K" if self._terminal else ""
-        took = _clock(time.monotonic() - self._began)
-        print(f"{start}{self._title}: {outcome} ({took})", file=sys.stderr, flush=True)  # noqa: T201 - progress
+        if self._shown:
+            self._line(f"{self._title} · {_clock(time.monotonic() - self._began)} · {outcome}")
+        if self._shown and self._terminal:
+            say("")
+
+    def _line(self, text: str) -> None:
+        if self._terminal:
+            print(f"\r\033[K{text}", file=sys.stderr, end="", flush=True)  # noqa: T201 - without an end of line
+        else:
+            say(text)
 
 
 def _clock(seconds: float) -> str:

@@ -91,7 +91,7 @@ class Command(Kind):
                 env=_environment(inputs.values, previous),
                 stdin=groups.PIPE, stdout=groups.PIPE, stderr=groups.PIPE,
             )  # fmt: skip
-        except groups.Stopped:
+        except groups.StoppedError:
             raise ResourceError(
                 f"The {operation} command of {name} was not started: the operation was cancelled."
             ) from None
@@ -104,7 +104,7 @@ class Command(Kind):
         ]
         for reader in readers:
             reader.start()
-        groups.feed(process, inputs.values.get("stdin") or "")
+        groups.feed(process.stdin, inputs.values.get("stdin") or "")
         code = self._running.wait(process)
         for reader in readers:
             reader.join()

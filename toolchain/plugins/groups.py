@@ -18,7 +18,7 @@ Process = subprocess.Popen[bytes]
 PIPE = subprocess.PIPE
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """Nothing is started any more."""
 
 
@@ -40,10 +40,10 @@ class Groups:
         stdout: int | None = None,
         stderr: int | None = None,
     ) -> Process:
-        """Starts a program as the leader of a group. Raises Stopped, OSError."""
+        """Starts a program as the leader of a group. Raises StoppedError, OSError."""
         with self._lock:
             if self._stopped:
-                raise Stopped
+                raise StoppedError
             # The engine interrupts a plugin's group; a Python program in it would answer with a traceback.
             process = subprocess.Popen(
                 [str(part) for part in command],
@@ -81,11 +81,11 @@ def end(process: Process) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def feed(process: Process, text: str) -> None:
-    """Writes its whole standard input. A program that does not want all of it is no error."""
-    assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
-        stdin.write(text.encode())
+def feed(stdin: IO[bytes] | None, text: str) -> None:
+    """Writes a program's whole standard input. One that does not read all of it is no error."""
+    if stdin:
+        with contextlib.suppress(BrokenPipeError), stdin:
+            stdin.write(text.encode())
 
 
 def ending(code: int) -> str:

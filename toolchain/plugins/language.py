@@ -3,13 +3,13 @@
 Pulumi's own host has no Go module at the registry. This one serves `options: {toolchain: pip, virtualenv: …}`, which
 is all this project uses; any other option is an error rather than ignored.
 """
+# ruff: noqa: N802 - the methods have the protocol's names
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -88,7 +88,7 @@ class LanguageHost(service.LanguageRuntimeServicer):
                 cwd=request.pwd,
                 env=_activated(environment) | configuration,
             )
-        except groups.Stopped:
+        except groups.StoppedError:
             _refuse(context, "The operation was cancelled before the program began.")
         # A cancelled operation ends this call, and with it the program.
         if not context.add_callback(lambda: groups.end(program)):
@@ -136,9 +136,10 @@ def environment_of(info: messages.ProgramInfo) -> Path:
                 "project's toolchain, which knows `toolchain: pip` and `virtualenv`. "
                 "Install Pulumi (https://www.pulumi.com/docs/install) to use it."
             )
-    if not options.get("virtualenv"):
+    virtualenv = options.get("virtualenv")
+    if not isinstance(virtualenv, str) or not virtualenv:
         raise HostError("Pulumi.yaml: set `virtualenv` under `runtime.options` to the program's virtual environment.")
-    environment = Path(info.root_directory, options["virtualenv"])
+    environment = Path(info.root_directory, virtualenv)
     if not (environment / "bin" / "python").exists():
         raise HostError(f"The virtual environment {environment}, which Pulumi.yaml names, does not exist. Make it.")
     return environment

@@ -1,4 +1,5 @@
 """What `random` and `command` have in common: the engine's protocol for resources that live in the state only."""
+# ruff: noqa: N802 - the methods have the protocol's names
 
 from __future__ import annotations
 
@@ -154,9 +155,9 @@ class Provider(service.ResourceProviderServicer):
         """Ends what runs; overridden where something does."""
 
     def _kind(self, token: str, context: grpc.ServicerContext) -> Kind:
-        if kind := self._kinds.get(token):
-            return kind
-        _abort(context, grpc.StatusCode.UNIMPLEMENTED, f"The resource type {token} needs {self._official}.")
+        if token not in self._kinds:
+            _abort(context, grpc.StatusCode.UNIMPLEMENTED, f"The resource type {token} needs {self._official}.")
+        return self._kinds[token]
 
     @property
     def _official(self) -> str:

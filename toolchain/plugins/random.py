@@ -11,7 +11,7 @@ import secrets
 import string
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from pulumi.runtime.proto import provider_pb2_grpc as service
 
@@ -33,7 +33,7 @@ class _Random(Kind):
     """Made once and kept until an input changes."""
 
     required: tuple[str, ...] = ()
-    defaults: Mapping[str, Any] = {}
+    defaults: ClassVar[dict[str, Any]] = {}
     """Optional input → its value where it is not given."""
     secret: frozenset[str] = frozenset()
 
@@ -77,7 +77,7 @@ class _Random(Kind):
 class RandomString(_Random):
     computed = frozenset({"result"})
     required = ("length",)
-    defaults = {
+    defaults: ClassVar[dict[str, Any]] = {
         "lower": True, "upper": True, "numeric": True, "special": True,
         "minLower": 0, "minUpper": 0, "minNumeric": 0, "minSpecial": 0,
     }  # fmt: skip
@@ -133,7 +133,7 @@ class RandomPassword(RandomString):
     secret = frozenset({"result", "bcryptHash"})
 
     def draw(self, inputs: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-        import bcrypt  # noqa: PLC0415 - a slow import that only a new password needs
+        import bcrypt  # type: ignore[import-not-found] # noqa: PLC0415 - in the plugins' environment; only for this
 
         result = self._text(inputs)
         hashed = bcrypt.hashpw(result.encode()[:BCRYPT_LIMIT], bcrypt.gensalt(BCRYPT_ROUNDS))

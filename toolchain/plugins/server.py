@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 
 THREADS = 64
-"""Operations at once. The engine asks for 4 × cores; a Command holds its thread for as long as it runs."""
+"""Operations at once. The engine asks for four per core; a Command holds its thread for as long as it runs."""
 MESSAGE_LIMIT = 400 * 1024 * 1024
 """The engine's own limit, in bytes."""
 
