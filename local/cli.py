@@ -160,7 +160,7 @@ def existing(folder: Path) -> LocalStack:
 
 def main() -> None:
     try:
-        app()
+        app(prog_name="scripts/local")
     except (LocalError, ToolchainError) as error:
         say.print(f"[red]error:[/] {error}", soft_wrap=True)
         sys.exit(1)
