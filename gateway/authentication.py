@@ -1,8 +1,7 @@
 """Who sends a request: the team of its key, found before the body is read and before LiteLLM is asked.
 
-LiteLLM never sees a client's key: the header is taken away once its owner is known, so that no log, trace or error of
-LiteLLM can hold it. The master key LiteLLM insists on opens nothing here; people who administer use the
-key of a team.
+LiteLLM never sees a client's key (admission.py passes no such header on), so that no log, trace or error of LiteLLM
+can hold it. The master key LiteLLM insists on opens nothing here: people who administer use the key of a team.
 """
 
 from __future__ import annotations
@@ -19,18 +18,6 @@ NO_KEY = (
 WRONG_KEY = "Incorrect API key provided. Ask the operator of this gateway for your team's key."
 _CHALLENGE = [(b"www-authenticate", b"Bearer")]
 
-# Headers LiteLLM would take a key from, and its own, by which a client could steer retries, time-outs, tags of other
-# teams, or which callbacks run. The session id only names a conversation.
-_KEY_HEADERS = {
-    b"authorization",
-    b"x-api-key",
-    b"api-key",
-    b"x-goog-api-key",
-    b"ocp-apim-subscription-key",
-}
-_STEERING_PREFIXES = (b"x-litellm-", b"langfuse_")
-_HARMLESS = {b"x-litellm-session-id"}
-
 
 def bearer_key(headers: list[tuple[bytes, bytes]]) -> bytes | None:
     """The key of the one Authorization header. None when there is none, or more than one, or another scheme."""
@@ -39,14 +26,6 @@ def bearer_key(headers: list[tuple[bytes, bytes]]) -> bytes | None:
         return None
     scheme, _, key = values[0].strip().partition(b" ")
     return key.strip() or None if scheme.lower() == b"bearer" else None
-
-
-def without_credentials(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    return [
-        (name, value)
-        for name, value in headers
-        if name in _HARMLESS or (name not in _KEY_HEADERS and not name.startswith(_STEERING_PREFIXES))
-    ]
 
 
 class Authentication:
@@ -66,4 +45,4 @@ class Authentication:
             message, code = (NO_KEY, None) if key is None else (WRONG_KEY, "invalid_api_key")
             await errors.answer(send, 401, message, code=code, headers=_CHALLENGE)
             return
-        await self._app({**scope, OWNER: owner, "headers": without_credentials(scope["headers"])}, receive, send)
+        await self._app({**scope, OWNER: owner}, receive, send)

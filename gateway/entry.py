@@ -1,7 +1,7 @@
 """The ASGI application of a gateway machine: `uvicorn gateway.entry:app`.
 
-From the outside in: closed routes, readiness, authentication, LiteLLM's own application. The environment is put
-in order before LiteLLM is imported.
+From the outside in: closed routes, readiness, authentication, admission, LiteLLM's own application. The environment
+is put in order before LiteLLM is imported.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from gateway import environment
+from gateway.admission import Admission
 from gateway.authentication import Authentication
 from gateway.errors import App
 from gateway.readiness import Readiness
@@ -28,7 +29,7 @@ def build() -> App:
 
     return ClosedRoutes(
         Readiness(
-            Authentication(litellm_app, key_ring),
+            Authentication(Admission(litellm_app, key_ring.models()), key_ring),
             start_problems=lambda: hooks.start_problems(key_ring.models()),
         )
     )
