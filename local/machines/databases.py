@@ -29,7 +29,7 @@ class Databases:
         """Leaves a server that runs with the same settings alone, restarts one with other settings."""
         config = valkey.configuration(address, password, eviction=eviction, max_memory_mb=max_memory_mb)
         server = self._servers.get(name) or Supervised.find(self._folder(name))
-        if server is not None and server.instance_id != valkey.fingerprint(config):
+        if server is not None and (server.ended.done() or server.instance_id != valkey.fingerprint(config)):
             await self._stop(name, server)
             server = None
         logfile = self._state / "logs" / "redis" / f"{name}.log"

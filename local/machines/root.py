@@ -157,6 +157,8 @@ def host_root(uid: int) -> Root:
         _show(root, Path("/etc", name))
     root.put("/etc/passwd", File(_passwd(uid)))
     root.put("/etc/group", File(b"root:x:0:\nnogroup:x:65534:\n"))
+    # Without this the C library takes only the first address of a name.
+    root.put("/etc/host.conf", File(b"multi on\n"))
     # The host's own file may send every name to a daemon that is not there.
     root.put("/etc/nsswitch.conf", File(b"passwd: files\ngroup: files\nhosts: files dns\n"))
     root.put("/etc/resolv.conf", File(_content("/etc/resolv.conf")))

