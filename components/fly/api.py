@@ -100,6 +100,16 @@ class Api:
         """Like `get`, of an app's path; an answer at most some seconds old and never older than our own changes."""
         return self._shared.get(_app_of(path) or "", path, lambda: self.get(path, to=to))
 
+    def holds(self, path: str, *, to: str, params: Mapping[str, Any]) -> bool:
+        """Asks Fly to answer when something has come true; False when the time in `params` went by first."""
+        try:
+            self._perform(self._rest("GET", path, to=to, params=params, repeatable=False))
+        except FlyError as error:
+            if error.outcome_unknown:
+                return False
+            raise
+        return True
+
     def send(
         self,
         method: str,

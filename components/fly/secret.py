@@ -12,7 +12,7 @@ import pulumi
 from pulumi import Input, Output, ResourceOptions
 from pulumi.dynamic import CheckFailure, CheckResult, CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
-from components.fly.api import Api, at
+from components.fly.api import at
 from components.fly.claims import Claims
 from components.fly.errors import FlyError
 from components.fly.provider import APP_NAME, APP_WANTED, FlyProvider, Props, changed, known, matching
