@@ -6,6 +6,9 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
+# A line without an end in sight is cut here, in bytes, rather than kept in memory.
+LONGEST_LINE = 65536
+
 
 class LogFile:
     """Takes output as it comes and appends whole lines; beyond `limit` bytes the file becomes `<path>.1`."""
@@ -24,7 +27,7 @@ class LogFile:
     def write(self, data: bytes) -> None:
         lines = (self._rest + data).split(b"\n")
         self._rest = lines.pop()
-        if len(self._rest) > self._limit:  # a program that never ends its line
+        if len(self._rest) >= LONGEST_LINE:
             lines.append(self._rest)
             self._rest = b""
         self._append(lines)
