@@ -13,6 +13,8 @@ from pathlib import Path
 from toolchain import cache, process
 from toolchain.errors import ToolchainError
 
+USUAL_FOLDERS = ("/usr/local/go/bin",)
+"""Where Go's own installer puts it without touching PATH."""
 MODULES = Path(__file__).parent / "modules"
 BUILD_DEADLINE_S = 3600.0
 """Pulumi takes 4.5 minutes on two idle cores of 2025; a loaded CI runner gets an hour."""
@@ -108,7 +110,8 @@ def folder_of(program: Program, module: str) -> Path:
 
 def find(program: Program) -> Path:
     """The Go compiler. It may be older than go.mod asks for: Go 1.21 and later fetch the toolchain they need."""
-    if found := shutil.which("go", path=os.environ.get("PATH", "") + ":/usr/local/go/bin"):
+    path = os.pathsep.join([os.environ.get("PATH", ""), *USUAL_FOLDERS])
+    if found := shutil.which("go", path=path):
         return Path(found)
     raise ToolchainError(
         f"{program.name} is neither on PATH nor to be had ready-made from here, so it has to be built, and Go is not "

@@ -17,6 +17,7 @@ from typing import ClassVar, Literal
 
 from toolchain import cache, environments, go, release, versions
 from toolchain.errors import ToolchainError
+from toolchain.process import say
 
 ROOT = Path(__file__).parents[1]
 PROJECT = ROOT / "Pulumi.yaml"
@@ -124,8 +125,9 @@ def installed() -> Toolchain | None:
     found = _on_path()
     if not found:
         return None
-    version = version_of(found)
-    if not versions.satisfies(version, versions.required(PROJECT)):
+    version, required = version_of(found), versions.required(PROJECT)
+    if not versions.satisfies(version, required):
+        say(f"{found} is {version}, and Pulumi.yaml requires {required}: another one is used.")
         return None
     return Toolchain(found, [found.parent], version, "path")
 
