@@ -41,7 +41,7 @@ def open_session(max_header_bytes: int) -> aiohttp.ClientSession:
 async def forward(
     session: aiohttp.ClientSession, request: web.BaseRequest, backend: Backend, arrival: Arrival
 ) -> web.StreamResponse:
-    """Raises RefusedError or BrokenError while the client has seen nothing of an answer; later it cuts the client off."""
+    """Raises RefusedError or BrokenError while the client has seen nothing; later it cuts the client off."""
     response: web.StreamResponse | None = None
     try:
         async with (

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from local.contract import Backend
 from local.proxy.forward import BrokenError, RefusedError, url_of
-from local.proxy.headers import Arrival, to_client, to_machine
+from local.proxy.headers import Arrival, to_machine
 
 Socket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
 
@@ -23,7 +23,8 @@ async def forward_websocket(
 ) -> web.StreamResponse:
     """Raises RefusedError or BrokenError before the client's handshake is answered."""
     headers = to_machine(request.headers, arrival)
-    protocols = [name.strip() for name in headers.popall("Sec-WebSocket-Protocol", [])]
+    offered = ",".join(headers.popall("Sec-WebSocket-Protocol", []))
+    protocols = [name.strip() for name in offered.split(",") if name]
     for name in ("Key", "Version", "Extensions"):  # each of the two connections has its own
         headers.popall(f"Sec-WebSocket-{name}", None)
     try:
@@ -36,9 +37,9 @@ async def forward_websocket(
             max_msg_size=0,
         )
     except aiohttp.WSServerHandshakeError as error:
-        refusal = to_client(error.headers, arrival.request_id) if error.headers else None  # type: ignore[arg-type]
-        return web.Response(status=error.status, headers=refusal)
-    except aiohttp.ClientConnectorError as error:
+        # aiohttp keeps no body of a refused handshake.
+        return web.Response(status=error.status, headers={"Fly-Request-Id": arrival.request_id})
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
         raise RefusedError(str(error)) from None
     except aiohttp.ClientError as error:
         raise BrokenError(f"broke off the WebSocket handshake: {error}") from None
