@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 CheckStatus = Literal["passing", "warning", "critical"]
@@ -65,8 +66,32 @@ class LaunchError(Exception):
     """The machine cannot be started: unknown image, missing program, bad file. The text is for the user."""
 
 
+def service_check_names(config: Mapping[str, Any]) -> list[list[str]]:
+    """Names of the service checks of a machine, one list per service, in the order of the configuration.
+
+    Fly names them `servicecheck-<nn>-<type>-<port>`, nn counting over the whole machine. A check without a port of
+    its own asks the service's internal port. Checks of `config.checks` have their own names.
+    """
+    number = 0
+    names: list[list[str]] = []
+    for service in config.get("services") or []:
+        names.append([])
+        for check in service.get("checks") or []:
+            port = check.get("port") or service["internal_port"]
+            names[-1].append(f"servicecheck-{number:02d}-{check['type']}-{port}")
+            number += 1
+    return names
+
+
 class Platform(Protocol):
     """What the API asks of the platform. Calls name a machine by its id; none of them blocks the loop."""
+
+    def check_image(self, image: str) -> None:
+        """Raises LaunchError naming the known images when nothing stands in for this one.
+
+        The API asks before it accepts a configuration, as Fly resolves an image before it makes a machine. Answers
+        at once: what has to be built for the image is built when a machine starts.
+        """
 
     async def start(self, spec: MachineSpec) -> int:
         """Starts the main process and returns its pid. Raises LaunchError. Health checks begin with it."""
@@ -76,9 +101,7 @@ class Platform(Protocol):
 
     async def signal(self, machine_id: str, signal: str) -> None: ...
 
-    async def execute(
-        self, machine_id: str, command: Sequence[str], stdin: str, timeout_s: float
-    ) -> ExecResult:
+    async def execute(self, machine_id: str, command: Sequence[str], stdin: str, timeout_s: float) -> ExecResult:
         """Runs a command inside the machine's namespaces. Raises TimeoutError, LookupError when not running."""
 
     def processes(self, machine_id: str) -> list[dict[str, Any]]:
@@ -90,8 +113,14 @@ class Platform(Protocol):
     async def forget(self, machine_id: str) -> None:
         """The machine was destroyed: stop it if it runs and remove its root folder. Its log is kept."""
 
+    async def erase_volume(self, volume_id: str) -> None:
+        """The volume was deleted: its data goes too. No folder: no-op."""
+
     async def reattach(self, specs: Sequence[MachineSpec]) -> dict[str, int]:
         """After a restart of the daemon: machine id → pid of those still running; watches them again."""
+
+    def log_path(self, spec: MachineSpec) -> Path:
+        """The file that holds a machine's output, also after it was destroyed."""
 
     def publish_names(self, names: Mapping[str, Sequence[str]]) -> None:
         """Private names → addresses (started machines only), written to every machine's /etc/hosts."""
@@ -123,6 +152,8 @@ class Backend:
     internal_port: int
     soft_limit: int
     hard_limit: int | None
+    idle_timeout_s: float = 60.0
+    """The port's `http_options.idle_timeout`: Fly Proxy ends a request on which nothing has moved for so long."""
 
 
 class Routes(Protocol):

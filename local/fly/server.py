@@ -1,0 +1,107 @@
+"""The HTTP server: what every request passes before it reaches the functions with `@routes`."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import time
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from local.fly import (
+    addresses,
+    app_secrets,
+    apps,
+    certificates,
+    embedded,
+    graphql_api,
+    ids,
+    limits,
+    machine_parts,
+    machines,
+    regions,
+    tokens,
+    volumes,
+)
+from local.fly.databases import Databases
+from local.fly.errors import ApiError
+from local.fly.graphql_api import DATABASES
+from local.fly.lifecycle import LIFECYCLE, Lifecycle
+from local.fly.world import WORLD, World
+
+requests_log = logging.getLogger("local.fly.requests")
+log = logging.getLogger(__name__)
+
+REQUEST_ID_HEADER = "fly-request-id"
+SCHEMES = ("Bearer", "FlyV1")
+# Machine files travel inside the configuration.
+LARGEST_BODY = 64 * 1024 * 1024
+BUCKETS = web.AppKey("buckets", limits.Buckets)
+
+
+def make_app(world: World, lifecycle: Lifecycle) -> web.Application:
+    # Faults on purpose, when they come, are one more of these, between limited and the functions behind.
+    app = web.Application(middlewares=[answered, authenticated, limited], client_max_size=LARGEST_BODY)
+    app[WORLD] = world
+    app[LIFECYCLE] = lifecycle
+    app[DATABASES] = Databases(world, lifecycle)
+    app[BUCKETS] = limits.Buckets()
+    for module in (
+        addresses,
+        app_secrets,
+        apps,
+        certificates,
+        embedded,
+        graphql_api,
+        machine_parts,
+        machines,
+        regions,
+        tokens,
+        volumes,
+    ):
+        app.add_routes(module.routes)
+    return app
+
+
+@web.middleware
+async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Gives every answer an id and every refusal its form, and writes the one line of the log."""
+    request_id = f"{ids.ulid()}-{request.app[WORLD].settings.region}"
+    began = time.monotonic()
+    try:
+        response = await handler(request)
+    except ApiError as error:
+        response = refusal(error.status, str(error), error.code)
+    except web.HTTPRequestEntityTooLarge as error:
+        response = refusal(error.status, f"body larger than {LARGEST_BODY} bytes")
+    except web.HTTPException as error:
+        response = refusal(error.status, f"{request.method} {request.path}: {error.reason}")
+    except Exception:
+        log.exception("%s: %s %s broke off", request_id, request.method, request.path)
+        response = refusal(500, "the embedded Fly made a mistake, see its log")
+    response.headers[REQUEST_ID_HEADER] = request_id
+    took_ms = (time.monotonic() - began) * 1000
+    requests_log.info("%s %s %d %.0f ms %s", request.method, request.path, response.status, took_ms, request_id)
+    return response
+
+
+@web.middleware
+async def authenticated(request: web.Request, handler: Handler) -> web.StreamResponse:
+    scheme, *words = request.headers.get("Authorization", "").split()
+    if scheme not in SCHEMES or len(words) != 1:
+        raise ApiError(401, "malformed authorization header")
+    if not hmac.compare_digest(words[0].encode(), request.app[WORLD].settings.token.encode()):
+        raise ApiError(401, "token is not valid")
+    return await handler(request)
+
+
+@web.middleware
+async def limited(request: web.Request, handler: Handler) -> web.StreamResponse:
+    if request.app[WORLD].settings.rate_limits:
+        limits.check(request.app[BUCKETS], request)
+    return await handler(request)
+
+
+def refusal(status: int, text: str, code: str = "unknown") -> web.Response:
+    return web.json_response({"error": text, "status": code}, status=status)
