@@ -39,7 +39,13 @@ def test_what_is_written_once_stays(tmp_path: Path) -> None:
 def test_only_one_command_changes_a_stack(tmp_path: Path) -> None:
     state = State(tmp_path / "state")
     with state.held():
-        holder = f"from local.state import State; from pathlib import Path; State(Path({str(state.folder)!r})).held().__enter__()"
+        holder = "\n".join(
+            [
+                "from pathlib import Path",
+                "from local.state import State",
+                f"State(Path({str(state.folder)!r})).held().__enter__()",
+            ]
+        )
         other = subprocess.run([sys.executable, "-c", holder], capture_output=True, text=True, timeout=30, check=False)
     assert "is in use by another scripts/local command" in other.stderr
     with state.held():
@@ -80,6 +86,8 @@ def test_a_released_network_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert ports.claim_network(tmp_path) == 16
 
 
+# Outliving whoever started it is its purpose.
+@pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
 def test_a_background_program_is_known_again_and_ends(tmp_path: Path) -> None:
     record = tmp_path / "pid.json"
     program = [sys.executable, "-c", "import signal; signal.pause()"]
