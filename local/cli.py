@@ -49,21 +49,21 @@ def up(state: StateFolder = DEFAULT_FOLDER) -> None:
             openai_base_url, openai_api_key = stack.start_provider()
         with say.status("stack and configuration"):
             stack.configure(openai_base_url, openai_api_key)
-        code = stack.pulumi.run("up", "--yes", "--skip-preview", "--suppress-permalink")
+        code = stack.pulumi.run("up", "--yes", "--skip-preview", "--suppress-permalink=true")
         if code:
             say.print("[red]pulumi up did not finish.[/] What it made is kept; `scripts/local up` goes on from there.")
             raise typer.Exit(code)
         stack.publish_dns()
-    key = f"$(scripts/local key {next(iter(sorted(stack.pulumi.outputs()['team_keys'], reverse=True)))})"
-    print_summary(stack, key)
+    print_summary(stack)
 
 
-def print_summary(stack: LocalStack, key: str) -> None:
-    show.print(f"\nThe gateway answers at {stack.url('gateway')}. Try:\n", soft_wrap=True)
+def print_summary(stack: LocalStack) -> None:
+    option = "" if stack.state.folder == DEFAULT_FOLDER else f" --state {shlex.quote(str(stack.state.folder))}"
     body = json.dumps({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]})
+    show.print(f"\nThe gateway answers at {stack.url('gateway')}. Try:\n")
     show.print(
         f"curl {stack.url('gateway')}/v1/chat/completions -H 'content-type: application/json' "
-        f"-H \"authorization: Bearer {key}\" -d '{body}'\n",
+        f"-H \"authorization: Bearer $(scripts/local key prod_customer{option})\" -d '{body}'\n",
         soft_wrap=True,
         markup=False,
     )
@@ -121,9 +121,11 @@ def logs(
 ) -> None:
     """Logs of a process group, of the embedded Fly (fly), or of the provider."""
     stack = existing(state)
-    files = [
-        path for name in ("fly", "provider") if group == name and (path := stack.state.logs / f"{name}.log").exists()
-    ]
+    own = {
+        "fly": [stack.state.logs / "fly.log", stack.state.daemon_log],
+        "provider": [stack.state.logs / "provider.log"],
+    }
+    files = [path for path in own.get(group, []) if path.exists()]
     machines = (stack.fly.status() or {"machines": []})["machines"]
     files += [Path(machine["log"]) for machine in machines if machine["group"] == group]
     if not files:

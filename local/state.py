@@ -52,6 +52,11 @@ class State:
         return self.folder / "logs"
 
     @property
+    def daemon_log(self) -> Path:
+        """Requests and events of the embedded Fly, which writes it."""
+        return self.folder / "daemon.log"
+
+    @property
     def provider(self) -> Path:
         """The offline provider's folder: its key, its pid."""
         return self.folder / "provider"

@@ -45,7 +45,7 @@ POLL_S = 2.0
 class MachineProvider(FlyProvider):
     """Keeps one machine. Its name, unique within the app, is what an interrupted run's machine is known by."""
 
-    def check(self, _olds: Props, news: Props) -> CheckResult:
+    def check(self, olds: Props, news: Props) -> CheckResult:
         failures = [
             *matching(news, "app", APP_NAME, APP_WANTED),
             *matching(news, "name", APP_NAME, APP_WANTED),
@@ -56,6 +56,8 @@ class MachineProvider(FlyProvider):
             news["config"] = canonical(_as_fly_launch_does(news))
         news["state"] = RUNS
         news[HASH] = _hash(news)
+        if id_ := olds.get("machine_id"):
+            news["machine_id"] = id_  # as `read` found it: an update keeps it, and its preview then knows it
         return CheckResult(news, failures)
 
     def diff(self, _id: str, olds: Props, news: Props) -> DiffResult:
@@ -175,7 +177,7 @@ class MachineProvider(FlyProvider):
         return next((one for one in machines if one["name"] == name and one["state"] not in GONE), None)
 
 
-INPUTS = ("app", "name", "region", "group", "config", "files", "min_secrets_version", "state", HASH)
+INPUTS = ("app", "name", "region", "group", "config", "files", "min_secrets_version", "state", "machine_id", HASH)
 
 
 def find_machine(api: Api, app: str, id_: str) -> Props | None:

@@ -1,15 +1,22 @@
-"""A Redis database of the organization (Upstash, an add-on of Fly.io); GraphQL is its only API."""
+"""A Redis database of the organization (Upstash, an add-on of Fly.io); GraphQL is its only API.
+
+Two resources: the database, and its URL, which Fly makes. Apart, a change of plan shows as that change alone, as the
+preview still knows the URL; and a database without a URL yet is in the state all the same.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 from urllib.parse import urlsplit
 
+import pulumi
 from pulumi import Input, Output, ResourceOptions
 from pulumi.dynamic import CheckFailure, CheckResult, CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
+from components.fly.api import Api
 from components.fly.app import PERSONAL
 from components.fly.errors import FlyError
+from components.fly.normalise import fingerprint
 from components.fly.provider import (
     REGION,
     REGION_WANTED,
@@ -24,6 +31,7 @@ PROVIDER = "upstash_redis"
 MADE_S = 120.0  # for its URL to exist
 POLL_S = 2.0
 OPTIONS = ("eviction", "auto_upgrade")
+FIXED = ("name", "organization", "region")
 
 _FIELDS = (
     "id name publicUrl primaryRegion status errorMessage options metadata "
@@ -52,38 +60,40 @@ class RedisProvider(FlyProvider):
                 if known(news.get(key)) and not isinstance(news.get(key), bool)
             ),
         ]
+        fixed = [news[key] for key in FIXED]
+        news["identity"] = fingerprint(fixed) if known(fixed) else pulumi.UNKNOWN
         return CheckResult(news, failures)
 
     def diff(self, _id: str, olds: Props, news: Props) -> DiffResult:
         keys = changed(olds, news)
-        return DiffResult(bool(keys), sorted(keys & {"name", "organization", "region"}), delete_before_replace=True)
+        return DiffResult(bool(keys), sorted(keys & {*FIXED}), delete_before_replace=True)
 
     def create(self, props: Props) -> CreateResult:
         name = props["name"]
-        found = self._find(name)
+        found = find_redis(self.api, name)
         if found is None:
             found = self._create(props)
         _refuse_another(found, props)
-        made = self._made(name, found)
-        if changed(_inputs(made, props), props) & {"plan", *OPTIONS}:
-            made = self._update(made, props)
-        return CreateResult(name, {**props, **_outputs(made)})
+        if changed(_inputs(found, props), props) & {"plan", *OPTIONS}:
+            self._update(found, props)
+        return CreateResult(name, props)
 
     def read(self, id_: str, props: Props) -> ReadResult:
-        if (found := self._find(id_)) is None:
+        if (found := find_redis(self.api, id_)) is None:
             return ReadResult("", {})
         inputs = _inputs(found, props)
-        return ReadResult(id_, {**props, **inputs, **_outputs(found)}, inputs)
+        return ReadResult(id_, {**props, **inputs}, inputs)
 
     def update(self, id_: str, olds: Props, news: Props) -> UpdateResult:
         if changed(olds, news) <= {"__provider"}:
-            return UpdateResult({**olds, **news})
-        if (found := self._find(id_)) is None:
+            return UpdateResult(news)
+        if (found := find_redis(self.api, id_)) is None:
             raise FlyError(f"the Redis database {id_} is gone: run `pulumi up` again, which makes it anew", status=404)
-        return UpdateResult({**news, **_outputs(self._update(found, news))})
+        self._update(found, news)
+        return UpdateResult(news)
 
     def delete(self, id_: str, _props: Props) -> None:
-        if self._find(id_) is not None:
+        if find_redis(self.api, id_) is not None:
             self.api.graphql(
                 DELETE, {"input": {"name": id_, "provider": PROVIDER}}, to=f"delete the Redis database {id_}"
             )
@@ -104,14 +114,14 @@ class RedisProvider(FlyProvider):
         }
 
         def look() -> Props | None:
-            found = self._find(name)
+            found = find_redis(self.api, name)
             return found and {"createAddOn": {"addOn": found}}
 
         made = self.api.graphql(CREATE, {"input": wanted}, to=f"create the Redis database {name}", look=look)
         found: Props = made["createAddOn"]["addOn"]
         return found
 
-    def _update(self, found: Props, props: Props) -> Props:
+    def _update(self, found: Props, props: Props) -> None:
         # Options and metadata are replaced whole, so what others have set goes along.
         wanted = {
             "addOnId": found["id"],
@@ -119,20 +129,7 @@ class RedisProvider(FlyProvider):
             "options": _options(found.get("options") or {}, props),
             "metadata": found.get("metadata"),
         }
-        answer = self.api.graphql(UPDATE, {"input": wanted}, to=f"update the Redis database {props['name']}")
-        updated: Props = answer["updateAddOn"]["addOn"]
-        return updated if updated.get("publicUrl") else found
-
-    def _find(self, name: str) -> Props | None:
-        try:
-            data = self.api.graphql(FIND, {"name": name, "provider": PROVIDER}, to=f"read the Redis database {name}")
-        except FlyError as error:
-            # GraphQL's way to say 404; older answers carry no code.
-            if error.status == 404 or "could not find" in str(error).lower():
-                return None
-            raise
-        found: Props | None = data["addOn"]
-        return found
+        self.api.graphql(UPDATE, {"input": wanted}, to=f"update the Redis database {props['name']}")
 
     def _plan_id(self, plan: str) -> str:
         data = self.api.graphql(PLANS, {"type": PROVIDER}, to="list the plans of Redis databases")
@@ -144,18 +141,55 @@ class RedisProvider(FlyProvider):
         names = ", ".join(repr(offered["displayName"]) for offered in plans)
         raise FlyError(f"there is no Redis plan {plan!r}: give one of {names}")
 
-    def _made(self, name: str, found: Props) -> Props:
+
+class RedisUrlProvider(FlyProvider):
+    """Reads the URL, password included; waits for it when the database is new."""
+
+    def diff(self, _id: str, olds: Props, news: Props) -> DiffResult:
+        return DiffResult(bool(changed(olds, news)))
+
+    def create(self, props: Props) -> CreateResult:
+        return CreateResult(props["name"], {**props, **self._made(props["name"])})
+
+    def read(self, id_: str, props: Props) -> ReadResult:
+        # A password someone has reset is no difference here: it is one of whatever the URL is handed on to.
+        found = find_redis(self.api, id_)
+        inputs = {"name": props["name"], "identity": props["identity"]}
+        return ReadResult(id_, {**props, **_outputs(found)}, inputs) if found else ReadResult("", {})
+
+    def update(self, _id: str, _olds: Props, news: Props) -> UpdateResult:
+        return UpdateResult({**news, **self._made(news["name"])})
+
+    def delete(self, _id: str, _props: Props) -> None:
+        """The URL goes with its database."""
+
+    def _made(self, name: str) -> Props:
         give_up_at = self.api.clock.now() + MADE_S
-        while not found.get("publicUrl"):
-            status, message = found.get("status"), found.get("errorMessage")
-            if status == "error" or self.api.clock.now() > give_up_at:
+        while True:
+            found = find_redis(self.api, name)
+            if found is None:
+                raise FlyError(f"the Redis database {name} is gone: run `pulumi up` again, which makes it anew")
+            if found.get("publicUrl"):
+                return _outputs(found)
+            if found.get("status") == "error" or self.api.clock.now() > give_up_at:
+                why = f"; Fly.io says: {found['errorMessage']}" if found.get("errorMessage") else ""
                 raise FlyError(
-                    f"the Redis database {name} has no URL yet; it is {status}{f': {message}' if message else ''}. Run "
-                    f"`pulumi up` again, which goes on with it, or `fly redis destroy {name}` to begin anew"
+                    f"the Redis database {name} has no URL; its status is {found.get('status')}{why}. Run `pulumi up` again "
+                    f"to go on waiting, or `fly redis destroy {name}` to begin anew"
                 )
             self.api.clock.sleep(POLL_S)
-            found = self._find(name) or found
-        return found
+
+
+def find_redis(api: Api, name: str) -> Props | None:
+    try:
+        data = api.graphql(FIND, {"name": name, "provider": PROVIDER}, to=f"read the Redis database {name}")
+    except FlyError as error:
+        # GraphQL's way to say 404; older answers carry no code.
+        if error.status == 404 or "could not find" in str(error).lower():
+            return None
+        raise
+    found: Props | None = data["addOn"]
+    return found
 
 
 def _options(live: Props, props: Props) -> Props:
@@ -178,6 +212,7 @@ def _inputs(found: Props, props: Props) -> Props:
         "region": found.get("primaryRegion") or props["region"],
         "plan": props["plan"] if not plan or props["plan"] in _plan_names(plan) else plan["displayName"],
         **{key: bool(options.get(key)) for key in OPTIONS},
+        "identity": props["identity"],
     }
 
 
@@ -200,6 +235,7 @@ class Redis(Resource, module="fly", name="Redis"):
     """A Redis database of an organization, by its slug. `plan` is a display name or an id of `fly redis plans`."""
 
     name: Output[str]
+    identity: Output[str]
     url: Output[str]
     """With the password, hence secret; reachable only on the organization's private network."""
     host: Output[str]
@@ -224,8 +260,24 @@ class Redis(Resource, module="fly", name="Redis"):
             "plan": plan,
             "eviction": eviction,
             "auto_upgrade": auto_upgrade,
-            "url": None,
-            "host": None,
+            "identity": None,
         }
+        super().__init__(RedisProvider(), resource_name, props, opts)
+        found = RedisUrl(
+            f"{resource_name}-url", name=self.name, identity=self.identity, opts=ResourceOptions(parent=self)
+        )
+        self.url, self.host = found.url, found.host
+
+
+class RedisUrl(Resource, module="fly", name="RedisUrl"):
+    """The URL of a database; `identity` changes when the database is replaced."""
+
+    url: Output[str]
+    host: Output[str]
+
+    def __init__(
+        self, resource_name: str, /, *, name: Input[str], identity: Input[str], opts: ResourceOptions | None = None
+    ) -> None:
+        props: dict[str, Any] = {"name": name, "identity": identity, "url": None, "host": None}
         secret = ResourceOptions(additional_secret_outputs=["url"])
-        super().__init__(RedisProvider(), resource_name, props, ResourceOptions.merge(secret, opts))
+        super().__init__(RedisUrlProvider(), resource_name, props, ResourceOptions.merge(secret, opts))

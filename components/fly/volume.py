@@ -41,15 +41,17 @@ class VolumeProvider(FlyProvider):
     fits is not touched and not doubled: the error names it.
     """
 
-    def check(self, _olds: Props, news: Props) -> CheckResult:
+    def check(self, olds: Props, news: Props) -> CheckResult:
         failures = [
             *matching(news, "app", APP_NAME, APP_WANTED),
             *matching(news, "name", r"[a-z0-9_]{1,30}", "at most 30 lower-case letters, digits and underscores"),
             *matching(news, "region", REGION, REGION_WANTED),
             *_between(news, "size_gb", 1, LARGEST_GB),
             *_between(news, "snapshot_retention", *RETENTION_DAYS),
-            *_shrinking(_olds, news),
+            *_shrinking(olds, news),
         ]
+        if id_ := olds.get("volume_id"):
+            news["volume_id"] = id_  # as `read` found it: an update keeps it, and its preview then knows it
         return CheckResult(news, failures or _taken(news))
 
     def diff(self, _id: str, olds: Props, news: Props) -> DiffResult:
@@ -73,7 +75,8 @@ class VolumeProvider(FlyProvider):
             return ReadResult("", {})
         live = {key: found.get(key, props.get(key)) for key in ("name", "region", "size_gb", "snapshot_retention")}
         inputs = {key: props[key] for key in ("resource", "app", "compute") if props.get(key) is not None} | live
-        return ReadResult(id_, {**props, **inputs, "volume_id": id_}, inputs)
+        inputs["volume_id"] = id_
+        return ReadResult(id_, {**props, **inputs}, inputs)
 
     def update(self, id_: str, olds: Props, news: Props) -> UpdateResult:
         path, to = at("apps", news["app"], "volumes", id_), f"volume {news['name']} ({id_}) of app {news['app']}"
