@@ -79,6 +79,7 @@ class ProcessPlatform:
         machine = self._machines.get(machine_id)
         if machine is None:
             return
+        supervised.signal_number(signal)  # an error before anything is done
         machine.checks.stop()  # a machine that was told to leave is not unhealthy
         await machine.running.stop(signal, timeout_s)
         await asyncio.shield(machine.watch)

@@ -112,7 +112,7 @@ class Supervised:
             try:
                 await asyncio.wait_for(spawn.gone(command), timeout_s)
             except BaseException:
-                _send(command, signal.SIGKILL)
+                _send(command, signal.SIGTERM)
                 raise
             finally:
                 code = await asyncio.to_thread(spawn.reap, pid)

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -156,6 +157,31 @@ async def test_a_cancelled_start_leaves_nothing(platform: ProcessPlatform, state
         await start
     assert not [process for process in psutil.process_iter(["cmdline"]) if str(folder) in str(process.info)]
     assert json.loads((folder / "exit.json").read_text())["signal"] == signal.SIGKILL
+
+
+async def test_no_such_signal(platform: ProcessPlatform, events: Events, spec: MakeSpec) -> None:
+    machine = spec("sleep", "1000")
+    pid = await platform.start(machine)
+    with pytest.raises(ValueError, match="signal 'SIGNONE': no such signal"):
+        await platform.stop(machine.machine_id, "SIGNONE", 1)
+    os.kill(pid, signal.SIGTERM)
+    assert await events.exit_of(machine) == Exit(143, signal.SIGTERM, requested=False)
+
+
+async def test_two_platforms_side_by_side(
+    platform: ProcessPlatform, events: Events, reports: Reports, spec: MakeSpec, tmp_path: Path
+) -> None:
+    """The same machine, the same port, two stacks: only the addresses differ."""
+    listen = f"socket.create_server((os.environ['HOST'], 8080)); tell(address=os.environ['HOST']); {FOREVER}"
+    one = spec(python=listen, env={"HOST": "::"})
+    two = replace(spec(python=listen, env={"HOST": "::"}), machine_id=one.machine_id)
+    other = ProcessPlatform(tmp_path / "other", Events())
+    await platform.start(one)
+    await other.start(two)
+    assert {(await reports.next())["address"], (await reports.next())["address"]} == {one.address, two.address}
+    await other.close(stop_everything=True)
+    assert len(platform.processes(one.machine_id)) == 1
+    assert events.exits == []
 
 
 async def test_unknown_machines(platform: ProcessPlatform) -> None:

@@ -242,7 +242,7 @@ async def test_execute(platform: ProcessPlatform, reports: Reports, spec: MakeSp
     assert await run("no-such") == (127, "", "command no-such: No such file or directory\n")
     assert await run("sh", "-c", "head -c 300000 /dev/zero | tr '\\0' x") == (0, "x" * 300000, "")
     with pytest.raises(TimeoutError):
-        await run("sleep", "1000", timeout_s=0.3)
+        await run("sh", "-c", "sleep 1000 & sleep 1000", timeout_s=0.3)
     left = [entry["command"] for entry in platform.processes(machine.machine_id)]
     assert left == ["python3 /srv/main.py"]
 
