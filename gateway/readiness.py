@@ -22,6 +22,7 @@ class Readiness:
         self._app = app
         self._start_problems = start_problems
         self._status = "starting"
+        self._failure: str | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -33,7 +34,7 @@ class Readiness:
 
     def _watched(self, receive: Receive) -> Receive:
         async def watched() -> Message:
-            message = await receive()
+            message = await receive() if self._failure is None else {"type": "lifespan.shutdown"}
             if message["type"] == "lifespan.shutdown":
                 self._status = "stopping"
             return message
@@ -44,11 +45,12 @@ class Readiness:
         async def checked(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":
                 problems = self._start_problems()
-                if problems:
-                    text = f"The gateway does not start. {' '.join(problems)}"
-                    await send({"type": "lifespan.startup.failed", "message": text})
+                if problems:  # LiteLLM is told to stop; once it has, the server hears of the failed start
+                    self._failure = f"The gateway does not start. {' '.join(problems)}"
                     return
                 self._status = "ready"
+            elif self._failure is not None:
+                message = {"type": "lifespan.startup.failed", "message": self._failure}
             await send(message)
 
         return checked

@@ -14,7 +14,8 @@ errors and delays on demand (same key as the API, JSON bodies):
   POST   /_control/rules      add a rule; answers {"id": N}
   GET    /_control/rules      the rules in force
   DELETE /_control/rules      remove all; /_control/rules/N removes one
-  GET    /_control/requests   the newest requests: path, model, question, status, how each ended
+  GET    /_control/requests   the newest requests: path, model, question, status, how each ended;
+                              ?idle=true waits until none is running
   DELETE /_control/requests   forget them
 
 a rule, every field optional:

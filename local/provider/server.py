@@ -17,6 +17,7 @@ from local.provider import answers, errors, faults, models, requests, tokens
 
 MOST_BODY_BYTES = 64 * 1024 * 1024
 KEPT_REQUESTS = 1000
+IDLE_DEADLINE_S = 20.0
 KEPT_QUESTION_CHARACTERS = 200
 
 log = logging.getLogger("provider")
@@ -30,6 +31,9 @@ class Provider:
     def __init__(self, key: str) -> None:
         self._key = key.encode()
         self._rules = faults.Rules()
+        self._running = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._seen: collections.deque[dict[str, Any]] = collections.deque(maxlen=KEPT_REQUESTS)
 
     def runner(self) -> web.AppRunner:
@@ -55,8 +59,11 @@ class Provider:
         """Checks the key, gives errors OpenAI's form, and records every API request and how it ended."""
         started = time.perf_counter()
         seen = request[SEEN] = {"path": request.path, "model": None, "status": None, "ended": "running"}
-        if request.path.startswith("/v1/"):
+        counts = request.path.startswith("/v1/")
+        if counts:
             self._seen.append(seen)
+            self._running += 1
+            self._idle.clear()
         try:
             self._check_key(request)
             response = await handler(request)
@@ -72,6 +79,10 @@ class Provider:
                 seen["ended"] = "client gone"
             raise
         finally:
+            if counts:
+                self._running -= 1
+            if not self._running:
+                self._idle.set()
             milliseconds = (time.perf_counter() - started) * 1000
             seen["ms"] = round(milliseconds, 1)
             log.info(
@@ -141,7 +152,13 @@ class Provider:
         removed = self._rules.remove(None if rule_id is None else int(rule_id))
         return web.json_response({"removed": removed})
 
-    async def _list_requests(self, _request: web.Request) -> web.Response:
+    async def _list_requests(self, request: web.Request) -> web.Response:
+        if request.query.get("idle") == "true":
+            try:
+                await asyncio.wait_for(self._idle.wait(), IDLE_DEADLINE_S)
+            except TimeoutError as e:
+                message = f"After {IDLE_DEADLINE_S:g} s requests are still running."
+                raise errors.ProviderError(504, message, type="server_error") from e
         return web.json_response({"requests": list(self._seen)})
 
     async def _forget_requests(self, _request: web.Request) -> web.Response:

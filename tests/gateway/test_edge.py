@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from components.rendered import render
-from tests.gateway.process import running, upstream
+from tests.gateway.process import answers, running, upstream
 from toolchain import caddy
 
 pytestmark = pytest.mark.end_to_end
@@ -93,7 +93,7 @@ def edge(tmp_path: Path) -> Iterator[Edge]:
         *("run", "--config", config, "--adapter", "caddyfile"),
     ]
     env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LISTEN": address}
-    with running(command, ready_url=f"{made.url}/_edge/health", log=made.log, env=env) as process:
+    with running(command, ready=answers(f"{made.url}/_edge/health"), log=made.log, env=env) as process:
         made.pid = process.pid
         yield made
 

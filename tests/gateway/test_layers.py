@@ -229,6 +229,7 @@ class Starting:
         await self.ask()
         await receive()
         await self.ask()
+        await send({"type": "lifespan.shutdown.complete"})
 
     async def ask(self) -> None:
         assert self.readiness is not None
@@ -247,4 +248,4 @@ async def test_a_start_that_left_something_out_is_a_failed_start() -> None:
     inner.readiness = Readiness(inner, start_problems=lambda: ["A model is missing."])
     outcome = await lifespan(inner.readiness)
     assert outcome == {"type": "lifespan.startup.failed", "message": "The gateway does not start. A model is missing."}
-    assert inner.asked[1] == 503
+    assert inner.asked == [503, 503, 503]
