@@ -145,8 +145,8 @@ def _usage(prompt: int, completion: int) -> dict[str, Any]:
 def _choice(request: ChatRequest, index: int, answer_tokens: int | None) -> Choice:
     tool = _tool_to_call(request)
     if tool is not None:
-        arguments = example(tool["function"].get("parameters", {}), request.question)
-        return _cut(json.dumps(arguments, ensure_ascii=False), request, tool["function"]["name"])
+        arguments = _structured(tool["function"].get("parameters", {}), request.question)
+        return _cut(arguments, request, tool["function"]["name"])
     text = f"{request.model.name} answers: {request.question}"
     if index:
         text += f" (choice {index + 1})"
@@ -154,8 +154,8 @@ def _choice(request: ChatRequest, index: int, answer_tokens: int | None) -> Choi
     if kind == "json_object":
         text = json.dumps({"model": request.model.name, "answer": request.question}, ensure_ascii=False)
     elif kind == "json_schema":
-        schema = request.response_format.get("json_schema", {}).get("schema", {})
-        text = json.dumps(example(schema, request.question), ensure_ascii=False)
+        schema = request.response_format["json_schema"]["schema"]
+        text = _structured(schema, request.question)
     elif answer_tokens is not None:
         text = _exactly(text, answer_tokens)
     return _cut(text, request)
@@ -183,6 +183,13 @@ def _cut(text: str, request: ChatRequest, tool: str | None = None) -> Choice:
     called_freely = tool is not None and request.tool_choice in ("auto", "required")
     # OpenAI: a call of the one function the client named ends with "stop", not with "tool_calls".
     return Choice(tuple(found), "tool_calls" if called_freely else "stop", tool)
+
+
+def _structured(schema: Mapping[str, Any], text: str) -> str:
+    try:
+        return json.dumps(example(schema, text), ensure_ascii=False)
+    except (AttributeError, IndexError, KeyError, TypeError) as e:
+        raise errors.invalid("schema", "not a JSON schema this offline provider can fill", "invalid_schema") from e
 
 
 def example(schema: Mapping[str, Any], text: str) -> Any:

@@ -118,7 +118,7 @@ def chat_request(body: Any) -> ChatRequest:
         include_usage=bool(options.get("include_usage")),
         tools=tools,
         tool_choice=_tool_choice(body, tools),
-        response_format=_typed(body, "response_format", dict, "an object") or {"type": "text"},
+        response_format=_response_format(body),
     )
 
 
@@ -237,6 +237,17 @@ def _check_message(message: Any, where: str) -> None:
             raise errors.wrong_type(f"{where}.content[{j}].text", "a string")
 
 
+def _response_format(body: Json) -> Json:
+    wanted: Json = _typed(body, "response_format", dict, "an object") or {"type": "text"}
+    if wanted.get("type") not in ("text", "json_object", "json_schema"):
+        raise errors.invalid("response_format.type", "supported values are text, json_object, json_schema")
+    if wanted["type"] == "json_schema":
+        schema = wanted.get("json_schema")
+        if not isinstance(schema, dict) or not isinstance(schema.get("schema"), dict):
+            raise errors.missing("response_format.json_schema.schema")
+    return wanted
+
+
 def _tools(body: Json) -> tuple[Json, ...]:
     tools = _typed(body, "tools", list, "an array of objects")
     if tools is None:
@@ -247,6 +258,8 @@ def _tools(body: Json) -> tuple[Json, ...]:
         function = tool.get("function") if isinstance(tool, dict) else None
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
             raise errors.missing(f"tools[{i}].function.name")
+        if not isinstance(function.get("parameters", {}), dict):
+            raise errors.wrong_type(f"tools[{i}].function.parameters", "an object")
     return tuple(tools)
 
 
