@@ -31,7 +31,8 @@ PROGRAM = go.Program(
     # The tags of Pulumi's own builds: pure Go look-up of users, no tracing of gRPC.
     flags=go.flags(f"{SDK_MODULE}/go/common/version.Version", "osusergo", "grpcnotrace"),
 )
-# Beside the engine, what its Python side needs; both are in the SDK's Go module. No program, hence no build.
+# The scripts of the engine's Python side, which are in the SDK's Go module: one sets the SDK up around a program,
+# one starts the provider for dynamic resources.
 EXECUTOR = "python/cmd/pulumi-language-python-exec"
 DYNAMIC_PROVIDER = "python/dist/pulumi-resource-pulumi-python"
 
@@ -146,7 +147,9 @@ def built() -> Toolchain:
     engine = cache.entry(PROGRAM.entry, _build)
     environment = environments.ensure("pulumi-plugins", PLUGINS / "requirements.txt")
     sources = sorted(PLUGINS.glob("*.py"))
-    key = cache.key(engine.name, environment.name, *(part for path in sources for part in (path.name, path)))
+    # This file too: it decides how the parts are laid out.
+    ingredients = [part for path in (Path(__file__), *sources) for part in (path.name, path)]
+    key = cache.key(engine.name, environment.name, *ingredients)
     parts = Parts(cache.root() / f"pulumi-{key}", environment)
     cache.entry(parts.folder.name, lambda unfinished: _assemble(unfinished, engine, sources, parts))
     return Toolchain(parts.binaries / "pulumi", [parts.binaries], PROGRAM.version, "built", parts)
@@ -205,6 +208,6 @@ def _assemble(folder: Path, engine: Path, sources: list[Path], parts: Parts) -> 
     binaries = folder / "bin"
     binaries.mkdir()
     # The engine resolves links before it looks beside itself, so this has to be the file. It costs no space.
-    for path in engine.iterdir():
-        os.link(path, binaries / path.name)
-    parts.write_launcher(binaries / "pulumi-language-python", "language", parts.binaries / Path(EXECUTOR).name)
+    os.link(engine / "pulumi", binaries / "pulumi")
+    parts.write_launcher(binaries / "pulumi-language-python", "language", engine / Path(EXECUTOR).name)
+    parts.write_launcher(binaries / Path(DYNAMIC_PROVIDER).name, "dynamic", engine / Path(DYNAMIC_PROVIDER).name)

@@ -90,7 +90,7 @@ def _unpack(archive: Path, folder: Path) -> None:
         with tarfile.open(archive) as content:
             # Against names that lead elsewhere. Python before 3.11.4 has none; the checksum has been verified.
             content.extraction_filter = getattr(tarfile, "data_filter", lambda member, path: member)
-            content.extractall(folder)
+            content.extractall(folder)  # noqa: S202 - see the line above
     except tarfile.TarError as error:
         raise ToolchainError(f"The release cannot be unpacked: {error}. Install Pulumi by hand.") from error
     archive.unlink()
