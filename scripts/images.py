@@ -75,7 +75,7 @@ def digest_of(image: Image, client: httpx.Client) -> str:
         raise ImageError(
             f"{image.registry} has no {image.repository}:{image.tag}; correct the stack's setting `images`"
         )
-    digest = answer.headers.get("docker-content-digest", "")
+    digest: str = answer.headers.get("docker-content-digest", "")
     if not answer.is_success or not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
         raise ImageError(
             f"{image.registry} answered {answer.status_code} without a digest for {image.repository}:{image.tag}; "

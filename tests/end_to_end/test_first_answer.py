@@ -28,7 +28,6 @@ ADMIN_ROUTES = [
 def test_the_printed_line_is_answered(local: Local) -> None:
     printed = local.run("up").out
     line = next(line for line in printed.splitlines() if line.startswith("curl "))
-    line = line.replace("scripts/local key", f"scripts/local key --state {local.folder}")
     answer = subprocess.run(
         ["bash", "-c", f"{line} --silent --fail-with-body"],
         cwd=ROOT,

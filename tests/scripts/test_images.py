@@ -23,7 +23,7 @@ class Registry(BaseHTTPRequestHandler):
 
     def do_HEAD(self) -> None:
         if self.headers.get("authorization") != "Bearer anonymous":
-            realm = f"http://127.0.0.1:{self.server.server_address[1]}/token"
+            realm = f"http://{self.headers['host']}/token"
             challenge = f'Bearer realm="{realm}",service="here",scope="repository:library/caddy:pull"'
             self._answer(401, headers={"www-authenticate": challenge})
         elif "image.index" not in self.headers["accept"]:
