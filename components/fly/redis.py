@@ -174,8 +174,8 @@ class RedisUrlProvider(FlyProvider):
             if found.get("status") == "error" or self.api.clock.now() > give_up_at:
                 why = f"; Fly.io says: {found['errorMessage']}" if found.get("errorMessage") else ""
                 raise FlyError(
-                    f"the Redis database {name} has no URL; its status is {found.get('status')}{why}. Run `pulumi up` again "
-                    f"to go on waiting, or `fly redis destroy {name}` to begin anew"
+                    f"the Redis database {name} has no URL; its status is {found.get('status')}{why}. "
+                    f"Run `pulumi up` again to go on waiting, or `fly redis destroy {name}` to begin anew"
                 )
             self.api.clock.sleep(POLL_S)
 
