@@ -43,9 +43,14 @@ def _tools() -> Path:
             f"{error}\nTrying without uv, for which there may be no wheel here: pip does its work, more slowly."
         )
     with tempfile.TemporaryDirectory() as folder:
-        without_uv = Path(folder, "requirements-without-uv.txt")
-        without_uv.write_text(re.sub(r"^uv==.*\n(    .*\n)*", "", lock.read_text(), flags=re.MULTILINE))
-        return environments.ensure("tools", without_uv)
+        rest = Path(folder, "requirements-without-uv.txt")
+        rest.write_text(without_uv(lock.read_text()))
+        return environments.ensure("tools", rest)
+
+
+def without_uv(lock: str) -> str:
+    """A lock without the lines of uv: its version, and the hashes below it."""
+    return re.sub(r"^uv==.*\n(    .*\n?)*", "", lock, flags=re.MULTILINE)
 
 
 if __name__ == "__main__":

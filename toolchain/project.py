@@ -17,7 +17,7 @@ def ensure(*, program_only: bool) -> Path:
     lock = ROOT / ("requirements.txt" if program_only else "requirements-dev.txt")
     key = environments.key(lock)
     with cache.locked(f"venv-{cache.key(str(VENV))}"):
-        if not _is_current(key):
+        if not is_current(key):
             # Until it is whole again, it is nothing's.
             STAMP.unlink(missing_ok=True)
             environments.install(VENV, lock, name=".venv", log=cache.log_of("venv"), movable=False)
@@ -25,7 +25,8 @@ def ensure(*, program_only: bool) -> Path:
     return VENV
 
 
-def _is_current(key: str) -> bool:
+def is_current(key: str) -> bool:
+    """Whether the environment is whole and made from what `key` names."""
     # An interpreter that was removed leaves a dangling link.
     return (VENV / "bin" / "python").exists() and STAMP.exists() and STAMP.read_text() == key
 

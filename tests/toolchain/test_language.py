@@ -192,6 +192,30 @@ def test_what_the_host_cannot_do_it_says(host: Host, options: dict[str, str], me
         host.stub.GetRequiredPackages(request, timeout=ANSWER_TIMEOUT_S)
 
 
+def pulumi_install(host: Host, environment: Path, folder: Path) -> str:
+    info = host.info(virtualenv=str(environment))
+    info.program_directory = str(folder)
+    request = messages.InstallDependenciesRequest(info=info)
+    answers = host.stub.InstallDependencies(request, timeout=ANSWER_TIMEOUT_S)
+    return b"".join(answer.stdout for answer in answers).decode()
+
+
+def test_pulumi_install_shows_what_pip_does(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("pip\n")
+    assert "already satisfied: pip" in pulumi_install(host, VENV, tmp_path)
+
+    (tmp_path / "requirements.txt").write_text("./missing\n")
+    with pytest.raises(grpc.RpcError, match=r"pip install .* exited with code 1"):
+        pulumi_install(host, VENV, tmp_path)
+
+
+@pytest.mark.full
+def test_pulumi_install_makes_a_missing_environment(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("pip\n")
+    pulumi_install(host, tmp_path / "venv", tmp_path)
+    assert (tmp_path / "venv" / "bin" / "python").exists()
+
+
 def test_a_relative_environment_is_below_the_project(host: Host) -> None:
     (host.folder / "mine").symlink_to(VENV)
     answer = host.stub.About(messages.AboutRequest(info=host.info(virtualenv="mine")), timeout=ANSWER_TIMEOUT_S)

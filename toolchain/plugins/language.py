@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -75,6 +76,28 @@ class LanguageHost(service.LanguageRuntimeServicer):
         answer = subprocess.run([python, "-V"], capture_output=True, text=True, timeout=10, check=True)
         return messages.AboutResponse(executable=str(python), version=answer.stdout.split()[-1])
 
+    def InstallDependencies(
+        self, request: messages.InstallDependenciesRequest, context: grpc.ServicerContext
+    ) -> Iterator[messages.InstallDependenciesResponse]:
+        """`pulumi install`: the environment, if it is missing, and in it what requirements.txt names."""
+        environment = _environment(request.info, context, must_exist=False)
+        python = environment / "bin" / "python"
+        base = getattr(sys, "_base_executable", sys.executable)
+        make = [base, "-I", "-m", "venv", str(environment)]
+        pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "-r", "requirements.txt"]
+        for command in [pip] if python.exists() else [make, pip]:
+            process = self._programs.start(
+                command,
+                cwd=request.info.program_directory,
+                env=_activated(environment),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
+            for line in process.stdout or ():
+                yield messages.InstallDependenciesResponse(stdout=line)
+            if code := self._programs.wait(process):
+                _refuse(context, f"{' '.join(command)} {groups.ending(code)}.")
+
     def Run(self, request: messages.RunRequest, context: grpc.ServicerContext) -> messages.RunResponse:
         environment = _environment(request.info, context)
         configuration = {
@@ -126,7 +149,7 @@ class LanguageHost(service.LanguageRuntimeServicer):
         yield from request.args
 
 
-def environment_of(info: messages.ProgramInfo) -> Path:
+def environment_of(info: messages.ProgramInfo, *, must_exist: bool = True) -> Path:
     """The virtual environment that Pulumi.yaml names. Raises HostError."""
     options = dict(info.options)
     for name, value in options.items():
@@ -140,14 +163,17 @@ def environment_of(info: messages.ProgramInfo) -> Path:
     if not isinstance(virtualenv, str) or not virtualenv:
         raise HostError("Pulumi.yaml: set `virtualenv` under `runtime.options` to the program's virtual environment.")
     environment = Path(info.root_directory, virtualenv)
-    if not (environment / "bin" / "python").exists():
-        raise HostError(f"The virtual environment {environment}, which Pulumi.yaml names, does not exist. Make it.")
+    if must_exist and not (environment / "bin" / "python").exists():
+        raise HostError(
+            f"The virtual environment {environment}, which Pulumi.yaml names, does not exist. "
+            "Make it with `pulumi install`."
+        )
     return environment
 
 
-def _environment(info: messages.ProgramInfo, context: grpc.ServicerContext) -> Path:
+def _environment(info: messages.ProgramInfo, context: grpc.ServicerContext, *, must_exist: bool = True) -> Path:
     try:
-        return environment_of(info)
+        return environment_of(info, must_exist=must_exist)
     except HostError as error:
         _refuse(context, str(error))
 
