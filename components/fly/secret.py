@@ -32,7 +32,9 @@ class SecretsProvider(FlyProvider):
 
     def diff(self, _id: str, olds: Props, news: Props) -> DiffResult:
         keys = changed(olds, news)
-        return DiffResult(bool(keys), sorted(keys & {"app", "set"}))
+        # A name someone edited is no longer among the values; when the program drops it too, it is still ours to unset.
+        left_over = olds["digests"].keys() - news["values"].keys() if isinstance(news["values"], dict) else set()
+        return DiffResult(bool(keys or left_over), sorted(keys & {"app", "set"}))
 
     def create(self, props: Props) -> CreateResult:
         return CreateResult(f"{props['app']}/{props['set']}", {**props, **self._set(props, unset=())})
