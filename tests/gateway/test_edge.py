@@ -194,6 +194,23 @@ async def test_a_killed_machine_fails_nothing_that_began_later(edge: Edge) -> No
     assert len(failed) <= clients, "at most one request per client was in its hands"
 
 
+async def test_a_machine_that_stops_in_good_order_costs_nothing(edge: Edge) -> None:
+    edge.publish(NAME, 1, 2)
+    statuses: list[int] = []
+
+    async def client(http: httpx.AsyncClient, victim: int) -> None:
+        for _ in range(60):
+            answer = await http.post("/v1/chat/completions", headers={"x-delay-ms": "3"})
+            statuses.append(answer.status_code)
+            if len(statuses) == 200:
+                os.kill(victim, signal.SIGTERM)
+
+    with edge.machine(1) as victim, edge.machine(2):
+        async with edge.client() as http:
+            await asyncio.gather(*(client(http, victim) for _ in range(16)))
+    assert statuses == [200] * 960
+
+
 async def test_a_request_that_was_sent_is_not_sent_again(edge: Edge) -> None:
     edge.publish(NAME, 1)
     with edge.machine(1) as victim, edge.machine(2):
