@@ -60,10 +60,12 @@ class Contract:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> list[str]:
-        """`body` is the JSON; None when there is none. Of `headers`, those of Fly's own (`fly-…`) are held."""
+        """`body` is the JSON; None when there is none. Of `headers`, those about machines (`fly-machine-…`) count."""
         if (call := self.find(method, path)) is None:
-            return [f"{method} {_hidden(path)}: no such call"]
-        fly_headers = {name.lower(): text for name, text in (headers or {}).items() if name.lower().startswith("fly-")}
+            return [f"{method} {self._hidden(path)}: no such call"]
+        fly_headers = {
+            name.lower(): text for name, text in (headers or {}).items() if name.lower().startswith("fly-machine-")
+        }
         problems = [
             *self._parameters(call.query, query or {}, "query"),
             *(self._parameters(call.header, fly_headers, "header") if headers is not None else []),
@@ -74,7 +76,7 @@ class Contract:
     def check_answer(self, method: str, path: str, status: int, body: Any = None) -> list[str]:
         """`body` is the JSON; None when there is none."""
         if (call := self.find(method, path)) is None:
-            return [f"{method} {_hidden(path)}: no such call"]
+            return [f"{method} {self._hidden(path)}: no such call"]
         if status >= 500:
             return []  # a proxy on the way may have written it
         if status not in call.answers:
@@ -100,6 +102,11 @@ class Contract:
             for text in texts:
                 problems += self.sent.problems(notation, _parsed(self.sent, notation, text), f"{where}.{name}")
         return problems
+
+    def _hidden(self, path: str) -> str:
+        """The shape of a path we do not know: its names could be anything."""
+        known = {part for call in self.calls for part in call.template.split("/")}
+        return "/".join(part if part in known else "…" for part in path.split("/"))
 
 
 def load() -> Contract:
@@ -132,9 +139,3 @@ def _parsed(schemas: Schemas, notation: str, text: str) -> Any:
     if schema["type"] == "boolean":
         return {"true": True, "false": False}.get(text, text)
     return text
-
-
-def _hidden(path: str) -> str:
-    """The shape of a path we do not know: its names could be anything."""
-    known = {part for call in load().calls for part in call.template.split("/")}
-    return "/".join(part if part in known else "…" for part in path.split("/"))

@@ -57,12 +57,12 @@ class GraphqlContract:
     def __init__(self, sdl: str) -> None:
         self.schema: GraphQLSchema = build_schema(sdl)
 
-    def name(self, query: str, operation: str | None = None) -> str:
-        """What a document asks for, for people: `mutation createAddOn`. Fly's own client names not all of its own."""
+    def name(self, body: Any) -> str:
+        """What a request asks for, for people: `mutation createAddOn`. Fly's own client gives few of its own a name."""
         try:
-            chosen = get_operation_ast(parse(query), operation)
-        except GraphQLError:
-            chosen = None
+            chosen = get_operation_ast(parse(body["query"]), body.get("operationName"))
+        except (GraphQLError, TypeError, KeyError, AttributeError):
+            chosen = None  # check_request says why
         if chosen is None:
             return "graphql"
         fields = [node.name.value for node in chosen.selection_set.selections if isinstance(node, FieldNode)]
@@ -78,7 +78,9 @@ class GraphqlContract:
             document = parse(query)
         except GraphQLError:
             return [*problems, "graphql: query: is not GraphQL"]
-        name = self.name(query, operation)
+        if not isinstance(variables, dict):
+            return [*problems, "graphql: variables: must be an object"]
+        name = self.name(body)
         problems += [f"{name}: {_without_literals(error.message)}" for error in validate(self.schema, document)]
         chosen = get_operation_ast(document, operation)
         if chosen is None:
@@ -87,8 +89,9 @@ class GraphqlContract:
         problems += [f"{name}: variables: unknown {variable}" for variable in variables.keys() - declared]
         for definition in chosen.variable_definitions or ():
             kind = type_from_ast(self.schema, definition.type)
-            variable, absent = definition.variable.name.value, definition.default_value is not None
-            if kind is not None and not (absent and variable not in variables):
+            variable = definition.variable.name.value
+            defaulted = definition.default_value is not None and variable not in variables
+            if kind is not None and not defaulted:
                 found = _input_problems(kind, variables.get(variable), f"variables.{variable}")
                 problems += [f"{name}: {problem}" for problem in found]
         return problems
@@ -96,7 +99,7 @@ class GraphqlContract:
     def check_answer(self, body: Any, answer: Any) -> list[str]:
         """`body` as for check_request, which must have found no problem; `answer` is the JSON of the answer."""
         document, operation = parse(body["query"]), body.get("operationName")
-        name = self.name(body["query"], operation)
+        name = self.name(body)
         if not isinstance(answer, dict):
             return [f"{name}: must be an object"]
         problems = [f"unknown field {field}" for field in answer.keys() - {"data", "errors", "extensions"}]
@@ -114,6 +117,12 @@ class GraphqlContract:
             walk = _Walk(document)
             problems += walk.object(root, walk.fields(root, [chosen.selection_set]), answer["data"], "data")
         return [f"{name}: {problem}" for problem in problems]
+
+    def check_refusal(self, status: int, answer: Any) -> list[str]:
+        """An answer that never came to GraphQL: no token, say. `answer` is the JSON."""
+        if not isinstance(answer, dict) or not ("error" in answer or "errors" in answer):
+            return [f"graphql: {status}: must be an object with error or errors"]
+        return []
 
 
 class _Walk:
@@ -219,7 +228,7 @@ def _leaf_problems(kind: Any, value: Any, place: str) -> list[str]:
 
 def _without_literals(message: str) -> str:
     """graphql-core quotes what it was given."""
-    return re.sub(r'"[^"]*"', '"…"', message)
+    return re.sub(r'"[^"]*"|(?<=value: ).*', "…", message)
 
 
 def load() -> GraphqlContract:
