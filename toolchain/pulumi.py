@@ -88,18 +88,21 @@ class Toolchain:
     """Of a built engine."""
 
     def place_plugins(self, pulumi_home: Path) -> None:
-        """Puts resource plugins where the engine looks for installed ones. Official engines fetch theirs themselves."""
-        if not self.parts:
-            return
+        """Puts resource plugins where the engine looks for installed ones.
+
+        Official engines fetch theirs themselves, and for them ours are taken away: they would be taken for theirs.
+        """
         for name, package in RESOURCE_PLUGINS.items():
             folder = pulumi_home / "plugins" / f"resource-{name}-v{locked(package)}"
             target = folder / f"pulumi-resource-{name}"
-            if target.exists() and MARK not in target.read_bytes():
-                continue  # an official one, which has more
-            folder.mkdir(parents=True, exist_ok=True)
-            self.parts.write_launcher(target, name)
-            # What an interrupted download leaves would hide the plugin.
-            folder.with_name(f"{folder.name}.partial").unlink(missing_ok=True)
+            ours = target.exists() and MARK in target.read_bytes()
+            if self.parts and (ours or not target.exists()):
+                folder.mkdir(parents=True, exist_ok=True)
+                self.parts.write_launcher(target, name)
+                # What an interrupted download leaves would hide the plugin.
+                folder.with_name(f"{folder.name}.partial").unlink(missing_ok=True)
+            elif ours and not self.parts:
+                shutil.rmtree(folder)
 
 
 def home() -> Path:

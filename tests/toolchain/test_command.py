@@ -230,6 +230,7 @@ def test_a_failure_without_logging_shows_nothing_that_was_printed(commands: Comm
     with pytest.raises(grpc.RpcError, match="exited with code 3") as caught:
         commands.create(inputs, secret=("environment",))
     assert SECRET not in str(caught.value)
+    assert "its output is not shown" in str(caught.value)
     assert commands.engine.lines == []
 
 

@@ -200,6 +200,7 @@ def pulumi_install(host: Host, environment: Path, folder: Path) -> str:
     return b"".join(answer.stdout for answer in answers).decode()
 
 
+@pytest.mark.full
 def test_pulumi_install_shows_what_pip_does(host: Host, tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("pip\n")
     assert "already satisfied: pip" in pulumi_install(host, VENV, tmp_path)

@@ -80,6 +80,25 @@ def test_plugins_are_placed_where_the_engine_looks_and_official_ones_are_kept(tm
     assert [path.name for path in random.parent.iterdir()] == ["pulumi-resource-random"]
 
 
-def test_an_official_engine_gets_no_plugins_of_ours(tmp_path: Path) -> None:
-    pulumi.Toolchain(Path("pulumi"), [], "3.300.1", "path").place_plugins(tmp_path)
+def test_an_official_engine_finds_none_of_our_plugins(tmp_path: Path) -> None:
+    built = pulumi.Toolchain(Path("pulumi"), [], "3.259.0", "built", pulumi.Parts(tmp_path / "entry", tmp_path / "env"))
+    official = pulumi.Toolchain(Path("pulumi"), [], "3.300.1", "path")
+    official.place_plugins(tmp_path)
     assert not list(tmp_path.iterdir())
+
+    built.place_plugins(tmp_path)
+    theirs = tmp_path / "plugins" / f"resource-random-v{pulumi.locked('pulumi-random')}" / "pulumi-resource-random"
+    theirs.write_bytes(b"\x7fELF")
+    official.place_plugins(tmp_path)
+    assert [path.name for path in (tmp_path / "plugins").rglob("pulumi-resource-*")] == ["pulumi-resource-random"]
+    assert theirs.read_bytes() == b"\x7fELF"
+
+
+@pytest.mark.engine
+def test_a_built_engine_needs_no_checkout(tmp_path: Path) -> None:
+    engine = pulumi.built()
+    engine.place_plugins(tmp_path)
+    launchers = [*tmp_path.rglob("pulumi-resource-*"), *engine.pulumi.parent.glob("pulumi-*-python")]
+    assert len(launchers) == 4
+    for launcher in launchers:
+        assert str(pulumi.ROOT) not in launcher.read_text()
