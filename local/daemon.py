@@ -15,6 +15,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from aiohttp import web
@@ -36,6 +37,7 @@ log = logging.getLogger("local.daemon")
 LOOPBACK = "127.0.0.1"
 PID_FILE = "daemon.pid"
 LOG_FILE = "daemon.log"
+LOG_BYTES = 16 * 1024 * 1024  # and as much again in the file before it
 STORE_FILE = "fly.sqlite"
 # Requests in progress when the daemon ends, such as a wait of 60 s, are cut off after this.
 CLOSE_TIMEOUT_S = 0.5
@@ -113,8 +115,9 @@ def main() -> int:
     try:
         settings = load(state)
         with lock(state):
+            handler = RotatingFileHandler(state / LOG_FILE, maxBytes=LOG_BYTES, backupCount=1)
             logging.basicConfig(
-                filename=state / LOG_FILE, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+                handlers=[handler], level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
             )
             asyncio.run(_until_told(state, settings))
     except (SettingsError, AlreadyRunningError, OSError) as error:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from local.contract import LaunchError
 from local.fly import ids, regions
 from local.fly.bodies import Body, Name, problems
 from local.fly.errors import ApiError
@@ -16,6 +18,8 @@ from local.fly.lifecycle import Lifecycle
 from local.fly.names import redis_host
 from local.fly.objects import Redis
 from local.fly.world import World
+
+log = logging.getLogger(__name__)
 
 PORT = 6379
 PROVIDER = "upstash_redis"
@@ -68,7 +72,10 @@ class Databases:
     async def resume(self) -> None:
         """Runs every database; one that still runs with the same settings is left alone."""
         for redis in self._world.store.databases:
-            await self._run(redis)
+            try:
+                await self._run(redis)
+            except ApiError:
+                log.exception("the database does not run, and everything else goes on without it")
 
     def find(self, *, name: str | None = None, id: str | None = None) -> Redis:
         for redis in self._world.store.databases:
@@ -98,8 +105,12 @@ class Databases:
             updated_at=now,
         )
         _check(redis)
-        await self._run(redis)
         self._world.store.databases.put(redis)
+        try:
+            await self._run(redis)
+        except ApiError:
+            self._world.store.databases.remove(redis)
+            raise
         self._lifecycle.publish_names()
         return redis
 
@@ -107,7 +118,7 @@ class Databases:
         """`changes` are new values of plan, read_regions, options and metadata; what is missing stays."""
         if prod_pack is not None and "plan" not in changes:
             raise ApiError(422, "prodPack: only together with a change of the plan")
-        changed = Redis(**{**vars(redis), **changes, "updated_at": time.time()})
+        changed = replace(redis, **changes, updated_at=time.time())
         if prod_pack is not None:
             changed.options = {**changed.options, "prod_pack": prod_pack}
         _plan(changed.plan)
@@ -116,12 +127,12 @@ class Databases:
         self._world.store.databases.put(changed)
         return changed
 
-    async def reset_password(self, redis: Redis) -> None:
+    async def reset_password(self, redis: Redis) -> Redis:
         """The old one ends at once, and with it the connections that used it."""
-        redis.password = secrets.token_hex(16)
-        redis.updated_at = time.time()
-        self._world.store.databases.put(redis)
-        await self._run(redis)
+        changed = replace(redis, password=secrets.token_hex(16), updated_at=time.time())
+        await self._run(changed)
+        self._world.store.databases.put(changed)
+        return changed
 
     async def delete(self, redis: Redis) -> None:
         await self._lifecycle.platform.stop_redis(redis.name, erase=True)
@@ -129,13 +140,16 @@ class Databases:
         self._lifecycle.publish_names()
 
     async def _run(self, redis: Redis) -> None:
-        await self._lifecycle.platform.start_redis(
-            redis.name,
-            redis.address,
-            redis.password,
-            eviction=bool(redis.options.get("eviction")),
-            max_memory_mb=PLANS[redis.plan].max_data_mb,
-        )
+        try:
+            await self._lifecycle.platform.start_redis(
+                redis.name,
+                redis.address,
+                redis.password,
+                eviction=bool(redis.options.get("eviction")),
+                max_memory_mb=PLANS[redis.plan].max_data_mb,
+            )
+        except LaunchError as error:
+            raise ApiError(503, f"add-on {redis.name}: {error}") from None
 
 
 def public_url(redis: Redis) -> str:

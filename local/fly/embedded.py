@@ -73,7 +73,7 @@ async def status(request: web.Request) -> web.Response:
             "region": machine.region,
             "state": machine.state,
             "address": machine.address,
-            "pid": lifecycle.pids.get(machine.id),
+            "pid": lifecycle.pids.get(machine.id) if machine.state == "started" else None,
             "log": str(lifecycle.platform.log_path(world.spec(machine))),
         }
         for machine in world.store.machines

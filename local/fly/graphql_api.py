@@ -185,8 +185,8 @@ class Resolvers:
 
     async def reset_add_on_password(self, _: Info, input: dict[str, Any]) -> Node:
         redis = self._redis(None, input["name"], None)
-        await self._databases.reset_password(redis)
-        return self._payload(input, addOn=self._nodes.redis(redis))
+        changed = await self._databases.reset_password(redis)
+        return self._payload(input, addOn=self._nodes.redis(changed))
 
     def _app(self, name: str) -> App:
         """Somebody else's app does not show over GraphQL."""

@@ -90,8 +90,9 @@ class Nodes:
             ]
 
         def image_details(_: Any) -> Node | None:
-            machine = next(world.machines(app.name), None)
-            return machine_view.image_ref(world.config(machine)["image"]) if machine else None
+            """Only with a digest: nothing here resolves tags."""
+            images = (machine_view.image_ref(world.config(m)["image"]) for m in world.machines(app.name))
+            return next((image for image in images if "digest" in image), None)
 
         status = apps.status(world, app)
         return {
@@ -133,6 +134,7 @@ class Nodes:
             "ips": {
                 "nodes": [{"family": "v6", "kind": "privatenet", "ip": ids.private_ip(machine.id), "maskSize": 112}]
             },
+            "egressIpAddresses": {"nodes": []},
             "host": {"id": "embedded"},
         }
 
@@ -225,7 +227,10 @@ def _services(world: World, app: App) -> list[Node]:
                 "protocol": service["protocol"].upper(),
                 "internalPort": service["internal_port"],
                 "ports": [
-                    {"port": port.get("port", port.get("start_port")), "handlers": port.get("handlers", [])}
+                    {
+                        "port": port.get("port", port.get("start_port")),
+                        "handlers": [handler.upper() for handler in port.get("handlers", [])],
+                    }
                     for port in service.get("ports", [])
                 ],
             }

@@ -221,7 +221,7 @@ class Lifecycle(PlatformEvents):
 
     async def _after_exit(self, machine: Machine, exit: Exit) -> None:
         starts = self._starts.get(machine.id, 0)
-        async with self._turn(machine, deadline_s=None) as continue_with:
+        async with self._turn(machine, patient=True) as continue_with:
             if machine.state != "started" or self._starts.get(machine.id, 0) != starts:
                 self._record_exit(machine, exit, restarting=False)
                 return
@@ -244,7 +244,7 @@ class Lifecycle(PlatformEvents):
     async def _start_later(self, machine: Machine, pause_s: float) -> None:
         starts = self._starts.get(machine.id, 0)
         await asyncio.sleep(pause_s)
-        async with self._turn(machine, deadline_s=None) as continue_with:
+        async with self._turn(machine, patient=True) as continue_with:
             if machine.state == "restarting" and self._starts.get(machine.id, 0) == starts:
                 self._enter(machine, "starting", "start", "flyd")
                 continue_with(self._start(machine))
@@ -252,12 +252,12 @@ class Lifecycle(PlatformEvents):
     # Turns
 
     @asynccontextmanager
-    async def _turn(self, machine: Machine, deadline_s: float | None = TURN_DEADLINE_S) -> AsyncIterator[ContinueWith]:
+    async def _turn(self, machine: Machine, *, patient: bool = False) -> AsyncIterator[ContinueWith]:
         """Waits for the transition before this one. What is given to the yielded function runs on behind the block,
         and the turn ends with it."""
         lock = self._turns.setdefault(machine.id, asyncio.Lock())
         try:
-            async with asyncio.timeout(deadline_s):
+            async with asyncio.timeout(None if patient else TURN_DEADLINE_S):
                 await lock.acquire()
         except TimeoutError:
             raise ApiError(412, f"machine {machine.id} is still {machine.state}: try again when it is not") from None

@@ -73,8 +73,6 @@ async def answered(request: web.Request, handler: Handler) -> web.StreamResponse
         response = await handler(request)
     except ApiError as error:
         response = refusal(error.status, str(error), error.code)
-    except web.HTTPRequestEntityTooLarge as error:
-        response = refusal(error.status, f"body larger than {LARGEST_BODY} bytes")
     except web.HTTPException as error:
         response = refusal(error.status, f"{request.method} {request.path}: {error.reason}")
     except Exception:
@@ -88,10 +86,10 @@ async def answered(request: web.Request, handler: Handler) -> web.StreamResponse
 
 @web.middleware
 async def authenticated(request: web.Request, handler: Handler) -> web.StreamResponse:
-    scheme, *words = request.headers.get("Authorization", "").split()
-    if scheme not in SCHEMES or len(words) != 1:
+    words = request.headers.get("Authorization", "").split()
+    if len(words) != 2 or words[0] not in SCHEMES:
         raise ApiError(401, "malformed authorization header")
-    if not hmac.compare_digest(words[0].encode(), request.app[WORLD].settings.token.encode()):
+    if not hmac.compare_digest(words[1].encode(), request.app[WORLD].settings.token.encode()):
         raise ApiError(401, "token is not valid")
     return await handler(request)
 
