@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import sys
+from typing import NoReturn
+
 import pulumi
 from pulumi import Output
 
 from components.settings import KEYS, Settings, SettingsError, parse
 
 
+MESSAGE_SHOWN = 32  # Pulumi's language host adds no error of its own to a program that ends with this
+
+
 def load_settings() -> Settings:
-    """The checked settings of this stack; a RunError (one message, no traceback) says all that is wrong."""
+    """The checked settings of this stack; ends the program with one message when they cannot be used."""
     config = pulumi.Config()
     raw = {key: value for key in KEYS if (value := config.get(key)) is not None}
     try:
         settings = parse(raw)
     except SettingsError as error:
-        raise pulumi.RunError(str(error)) from None
+        _refuse(str(error))
     if settings.require_pinned_images and (unpinned := settings.images.unpinned):
         _refuse_unpinned(unpinned)
     return settings
@@ -34,4 +40,9 @@ def _refuse_unpinned(groups: list[str]) -> None:
     if pulumi.runtime.is_dry_run():
         pulumi.log.warn(f"{message}. This preview goes on; `pulumi up` will refuse")
     else:
-        raise pulumi.RunError(message)
+        _refuse(message)
+
+
+def _refuse(message: str) -> NoReturn:
+    pulumi.log.error(message)
+    sys.exit(MESSAGE_SHOWN)

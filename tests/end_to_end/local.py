@@ -83,15 +83,19 @@ class Local:
         url: str = self.status()["gateway_url"]
         return url
 
+    def fly(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        """Asks Fly's API as others do who change the stack's objects; raises for errors other than 404."""
+        url, token = self._fly
+        headers = {"authorization": f"Bearer {token}"}
+        answer = httpx.request(method, f"{url}{path}", headers=headers, timeout=60, **arguments)
+        if answer.status_code != httpx.codes.NOT_FOUND:
+            answer.raise_for_status()
+        return answer
+
     @cached_property
-    def fly(self) -> httpx.Client:
-        """Fly's API, for what others do to the stack's objects."""
+    def _fly(self) -> tuple[str, str]:
         status = self.status()
-        return httpx.Client(
-            base_url=status["fly_api_url"],
-            headers={"authorization": f"Bearer {status['fly_token']}"},
-            timeout=60,
-        )
+        return status["fly_api_url"], status["fly_token"]
 
 
 def finished(command: list[str], *, environment: dict[str, str], timeout_s: float, check: bool) -> Done:

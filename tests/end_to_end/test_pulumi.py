@@ -85,7 +85,9 @@ def test_ctrl_c_in_the_middle_of_an_up_is_clean_and_the_next_up_converges(own: L
     assert "Traceback" not in out
     own.pulumi("up", "--yes", "--skip-preview")
     own.pulumi("preview", "--expect-no-changes")
-    sizes = {m["config"]["guest"]["memory_mb"] for m in own.fly.get(f"{APP}/machines").json() if "gateway" in m["name"]}
+    sizes = {
+        m["config"]["guest"]["memory_mb"] for m in own.fly("GET", f"{APP}/machines").json() if "gateway" in m["name"]
+    }
     assert sizes == {1024}
 
 
@@ -107,8 +109,8 @@ def test_down_leaves_no_process_and_no_port_and_up_goes_on(own: Local) -> None:
 
 def test_destroy_removes_every_object(own: Local) -> None:
     own.pulumi("destroy", "--yes", "--skip-preview")
-    assert own.fly.get(APP).status_code == 404
-    databases = own.fly.post("/graphql", json={"query": "{ addOns(type: upstash_redis) { nodes { name } } }"}).json()
+    assert own.fly("GET", APP).status_code == 404
+    databases = own.fly("POST", "/graphql", json={"query": "{ addOns(type: upstash_redis) { nodes { name } } }"}).json()
     assert databases["data"]["addOns"]["nodes"] == []
     assert own.status()["machines"] == []
 
@@ -144,14 +146,14 @@ def test_the_production_stack_comes_up_against_the_embedded_fly(own: Local, tmp_
     prod.pulumi("config", "set", "requirePinnedImages", "false")
     prod.pulumi("up", "--yes", "--skip-preview")
     prod.pulumi("preview", "--expect-no-changes")
-    assert len(prod.fly.get(f"{APP}/machines").json()) == 4
+    assert len(prod.fly("GET", f"{APP}/machines").json()) == 4
     protected = prod.pulumi("destroy", "--yes", "--skip-preview", check=False)
     assert protected.code != 0
     assert "protect" in protected.out
     prod.pulumi("config", "set", "protect", "false")
     prod.pulumi("up", "--yes", "--skip-preview")
     prod.pulumi("destroy", "--yes", "--skip-preview")
-    assert prod.fly.get(APP).status_code == 404
+    assert prod.fly("GET", APP).status_code == 404
 
 
 def copy_of_the_project(folder: Path) -> Path:

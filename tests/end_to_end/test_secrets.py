@@ -71,7 +71,9 @@ def test_no_secret_in_an_argument_list(local: Local, secrets: dict[str, str]) ->
 def test_no_secret_in_the_event_log_of_a_debugged_up(local: Local, secrets: dict[str, str], tmp_path: Path) -> None:
     events = tmp_path / "events.json"
     local.pulumi("config", "set", "readinessTimeoutSeconds", "299")  # something to do
+    local.environment["PULUMI_DEBUG_COMMANDS"] = "true"  # where the engine hides --event-log
     out = local.pulumi("up", "--yes", "--skip-preview", "--event-log", str(events), "--debug").out
+    del local.environment["PULUMI_DEBUG_COMMANDS"]
     assert appearances(secrets, out.encode()) == []
     assert appearances(secrets, events.read_bytes()) == []
 
