@@ -51,9 +51,8 @@ def machine_config(settings: Settings) -> dict[str, Any]:
     return {
         "init": {
             "exec": [
-                *("/app/.venv/bin/python", "-m", "uvicorn", "gateway.entry:app"),
-                *("--host", "::", "--port", str(PORT)),
-                *("--no-access-log", "--timeout-graceful-shutdown", str(DRAIN_S)),
+                *("/app/.venv/bin/python", "-m", "gateway"),
+                *("--host", "::", "--port", str(PORT), "--drain-s", str(DRAIN_S)),
             ]
         },
         "env": {"CONFIG_FILE_PATH": f"{FOLDER}/litellm.yaml", "PYTHONPATH": FOLDER, "LITELLM_LOG": "ERROR"},

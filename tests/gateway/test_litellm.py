@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -54,7 +55,7 @@ class Gateway:
     provider: str
     redis_port: int
     folder: Path
-    database: socket.socket
+    database: socket.socket | None = None
     """Listens where DATABASE_URL and its like point to."""
 
     @property
@@ -111,8 +112,7 @@ def machine_env(folder: Path, redis_port: int, database: str) -> dict[str, str]:
 def start_command(port: int) -> list[str | Path]:
     python = litellm.ensure() / "bin" / "python"
     return [
-        *(python, "-m", "uvicorn", "gateway.entry:app", "--host", "127.0.0.1", "--port", str(port)),
-        "--no-access-log",
+        *(python, "-m", "gateway", "--host", "::", "--port", str(port), "--drain-s", "20"),
     ]
 
 
@@ -191,6 +191,14 @@ def _dot(a: list[float], b: list[float]) -> float:
     return sum(x * y for x, y in zip(a, b, strict=True))
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+async def test_both_families_of_addresses_reach_it(gateway: Gateway, host: str) -> None:
+    """Over IPv6 the edge comes, over IPv4 the platform."""
+    async with httpx.AsyncClient(trust_env=False) as http:
+        answer = await http.get(gateway.url.replace("127.0.0.1", host) + "/health/readiness")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ready"})
+
+
 async def test_a_team_sees_its_own_models(gateway: Gateway) -> None:
     async with gateway.client() as http:
         answer = await http.get("/v1/models")
@@ -256,8 +264,10 @@ async def test_a_client_that_leaves_ends_the_request_at_the_provider(gateway: Ga
     assert [request["ended"] for request in ended["requests"]] == ["client gone"]
 
 
-def test_it_talks_to_redis_and_the_provider_and_nobody_else(gateway: Gateway) -> None:
-    """Runs last in this module: the start and every kind of request lie behind it."""
+async def test_it_talks_to_redis_and_the_provider_and_nobody_else(gateway: Gateway) -> None:
+    async with gateway.client() as http:
+        await http.post("/v1/chat/completions", json=QUESTION)
+    assert gateway.database is not None
     gateway.database.setblocking(False)
     with pytest.raises(BlockingIOError):
         gateway.database.accept()
@@ -293,3 +303,32 @@ def test_a_start_with_something_missing_fails_with_a_sentence(
     assert started.returncode != 0
     assert sentence in output
     assert "Traceback" not in output, output
+
+
+async def test_a_stream_outlives_the_order_to_stop_and_new_requests_are_taken_for_a_while(
+    provider: str, tmp_path: Path
+) -> None:
+    machine_files(tmp_path, provider, MODELS)
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    slow = {"contains": "a slow tale", "answer_tokens": 100, "chunk_delay_ms": 50}
+    body = QUESTION | {"stream": True, "messages": [{"role": "user", "content": "a slow tale"}]}
+    with valkey(tmp_path) as redis_port:
+        env = machine_env(tmp_path, redis_port, database="postgresql://127.0.0.1:9/x")
+        gateway = Gateway(url, provider, redis_port, tmp_path)
+        ready = answers(f"{url}/health/readiness")
+        with running(start_command(port), ready=ready, log=tmp_path / "gateway.log", env=env) as process:
+            async with (
+                gateway.rule(**slow),
+                gateway.client() as http,
+                gateway.client() as newcomer,
+                http.stream("POST", "/v1/chat/completions", json=body) as answer,
+            ):
+                lines = answer.aiter_lines()
+                await anext(lines)
+                process.terminate()
+                assert (await newcomer.post("/v1/chat/completions", json=QUESTION)).status_code == 200
+                rest = [line async for line in lines if line]
+            assert process.wait(30) == -signal.SIGTERM  # uvicorn ends as the signal says, after it has finished
+    assert rest[-1] == "data: [DONE]"
+    assert len(rest) > 100
