@@ -29,9 +29,11 @@ OUTAGE = "That is on Fly.io's side (https://status.flyio.net): run `pulumi up` a
 class FlyError(Exception):
     """Fly did not do what was asked. The text is for the person running Pulumi."""
 
-    def __init__(self, text: str, *, status: int | None = None, outcome_unknown: bool = False) -> None:
+    def __init__(self, text: str, *, status: int | None = None, outcome_unknown: bool = False, said: str = "") -> None:
         super().__init__(text)
         self.status = status
+        self.said = said
+        """Fly's answer alone, for an error that knows object and remedy better."""
         self.outcome_unknown = outcome_unknown
         """A change may have happened: look before asking for it again."""
 
@@ -41,12 +43,10 @@ def refused(to: str, response: httpx.Response, *, hidden: Iterable[str], outcome
     status = response.status_code
     remedy = REMEDIES.get(status) or (OUTAGE if status >= 500 else "")
     request_id = response.headers.get("fly-request-id")
-    said = described(response, hidden=hidden)
     reference = f" (fly-request-id {request_id})" if request_id else ""
+    said = f"Fly.io answered {status}: {described(response, hidden=hidden)}{reference}"
     return FlyError(
-        f"cannot {to}: Fly.io answered {status}: {said}{reference}. {remedy}".rstrip(". ") + ".",
-        status=status,
-        outcome_unknown=outcome_unknown,
+        f"cannot {to}: {said}. {remedy}".rstrip(". ") + ".", status=status, outcome_unknown=outcome_unknown, said=said
     )
 
 
