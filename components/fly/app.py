@@ -85,7 +85,8 @@ def get_app(api: Api, app: str) -> Props | None:
         if error.status == 403:
             raise FlyError(
                 f"the app name {app} belongs to another organization (names are global to Fly.io), or flyToken is not "
-                f"a token of its organization: choose another name in the setting `app`, or check flyToken. {error.said}",
+                f"a token of its organization: choose another name in the setting `app`, or check flyToken. "
+                f"{error.said}",
                 status=403,
             ) from None
         raise

@@ -125,19 +125,22 @@ def _service(service: Config) -> Config:
     if service.get("checks"):
         service["checks"] = [_check(check) for check in service["checks"]]
     if service.get("ports"):
-        service["ports"] = sorted(service["ports"], key=lambda port: port.get("port") or port.get("start_port") or 0)
+        service["ports"] = sorted(service["ports"], key=_first)
     return service
 
 
 def _services(services: list[Config]) -> list[Config]:
-    return sorted(
-        (_service(service) for service in services),
-        key=lambda service: (
-            str(service.get("internal_port")),
-            str(service.get("protocol")),
-            str(service.get("ports")),
-        ),
-    )
+    return sorted((_service(service) for service in services), key=_place)
+
+
+def _place(service: Config) -> tuple[int, str, list[int]]:
+    ports = [_first(port) for port in service.get("ports") or []]
+    return service.get("internal_port") or 0, service.get("protocol") or "", ports
+
+
+def _first(port: Config) -> int:
+    number: int = port.get("port") or port.get("start_port") or 0
+    return number
 
 
 _FORMS: dict[str, Any] = {

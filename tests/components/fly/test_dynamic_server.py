@@ -148,9 +148,9 @@ def test_a_machine_is_no_difference_to_itself(server: Server, fly: FakeFly) -> N
     inputs, failures = server.check(MachineProvider, {}, {**EDGE, "min_secrets_version": 3})
     assert failures == []
     id_, outputs = server.create(MachineProvider, inputs)
-    assert fly.machine("gw", "edge-1")["config"]["guest"]["memory_mb"] == 512
+    memory = fly.machine("gw", "edge-1")["config"]["guest"]["memory_mb"]
+    assert (memory, type(memory)) == (512, int), "whole numbers, although they travel as floats"
     assert fly.bodies[-1]["min_secrets_version"] == 3
-    assert '"memory_mb": 512,' in str(fly.bodies[-1]).replace("'", '"'), "whole numbers, although they travel as floats"
     outputs, live = server.read(MachineProvider, id_, outputs)
     assert server.diff(MachineProvider, id_, outputs, inputs).changes == provider_pb2.DiffResponse.DIFF_NONE
     again, _ = server.check(MachineProvider, live, {**EDGE, "min_secrets_version": 3})

@@ -43,7 +43,7 @@ checks = parts(
     headers=st.lists(st.fixed_dictionaries({"name": words, "values": st.lists(words, max_size=2)}), max_size=2),
 )
 services = st.fixed_dictionaries(
-    {"protocol": st.sampled_from(["tcp", "udp"]), "internal_port": ports},
+    {"protocol": st.sampled_from(["tcp", "udp"]), "internal_port": st.sampled_from([80, 443, 8080])},
     optional={
         "autostop": st.sampled_from(["off", "stop", "suspend", True, False]),
         "autostart": flags,
@@ -71,7 +71,7 @@ configs = st.fixed_dictionaries(
         "init": parts(cmd=st.lists(words), exec=st.lists(words), tty=flags),
         "guest": parts(cpu_kind=st.just("shared"), cpus=st.sampled_from([1, 2]), memory_mb=st.just(512)),
         "checks": st.dictionaries(words, checks, max_size=2),
-        "services": st.lists(services, max_size=3, unique_by=lambda service: service["internal_port"]),
+        "services": st.lists(services, max_size=3),
         "mounts": st.lists(st.fixed_dictionaries({"volume": words, "path": words}), max_size=1),
         "metadata": st.dictionaries(words, words, max_size=2),
         "restart": parts(policy=st.sampled_from(["no", "always", "on-failure"]), max_retries=st.integers(0, 9)),
