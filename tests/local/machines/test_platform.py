@@ -244,6 +244,19 @@ async def test_reattach_finds_what_runs_and_reports_what_ended(
     await second.close(stop_everything=True)
 
 
+async def test_a_later_process_with_the_same_id_is_not_taken_for_the_machine(
+    state: Path, platform: ProcessPlatform, events: Events, spec: MakeSpec
+) -> None:
+    machine = spec("sleep", "1000")
+    await platform.start(machine)
+    path = state / "machines" / machine.machine_id / "run.json"
+    run = path.read_text()
+    await platform.close(stop_everything=True)
+    path.write_text(json.dumps({**json.loads(run), "shim": os.getpid(), "main": os.getpid()}))
+    assert await ProcessPlatform(state, events).reattach([machine]) == {}
+    assert [exit.requested for _, _, exit in events.exits] == [True]
+
+
 DAEMON = """
 import asyncio, json, sys
 from pathlib import Path

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import os
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
@@ -42,9 +41,6 @@ class Table:
         return app == APP and external_port in self.ports
 
 
-_hosts = itertools.count(1)
-
-
 class Stage:
     """Servers that stand for machines, behind a proxy with one port for HOSTNAME and one where Host decides."""
 
@@ -64,9 +60,8 @@ class Stage:
 
     def backend(self, *, soft: int = 20, hard: int | None = None, idle_timeout_s: float = DEADLINE_S) -> Backend:
         """A machine's address, also in the routes. Nothing listens there yet."""
-        pid, host = os.getpid(), next(_hosts)
-        address = f"127.{232 + pid // 65536 % 8}.{pid // 256 % 256}.{(pid + host) % 254 + 1}"
-        backend = Backend(f"machine{host}", address, PORT, soft, hard, idle_timeout_s)
+        address = f"127.{random.randint(240, 254)}.{random.randint(0, 255)}.{random.randint(1, 254)}"
+        backend = Backend(f"machine{len(self.table.machines)}", address, PORT, soft, hard, idle_timeout_s)
         self.table.machines.append(backend)
         return backend
 
