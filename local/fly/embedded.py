@@ -72,6 +72,7 @@ async def status(request: web.Request) -> web.Response:
             "group": (world.config(machine).get("metadata") or {}).get("fly_process_group"),
             "region": machine.region,
             "state": machine.state,
+            "failure": machine.failure,
             "address": machine.address,
             "pid": lifecycle.pids.get(machine.id) if machine.state == "started" else None,
             "log": str(lifecycle.platform.log_path(world.spec(machine))),

@@ -189,6 +189,7 @@ class Lifecycle(PlatformEvents):
         self._starts[machine.id] = self._starts.get(machine.id, 0) + 1
         self.pids[machine.id] = await self.platform.start(self._world.spec(machine))
         machine.started_at = time.time()
+        machine.failure = None
         self._enter(machine, "started", "start", "flyd")
 
     async def _stop(self, machine: Machine, signal: str, timeout_s: float) -> None:
@@ -293,8 +294,10 @@ class Lifecycle(PlatformEvents):
         self.publish_names()
 
     def _fail(self, machine: Machine, reason: str) -> None:
-        self._world.enter(machine, "failed", event("launch", "failed", "flyd", {"error": reason}))
-        self.publish_names()
+        """Fly's events have no place for the reason: it is in the log and in the status of the embedded Fly."""
+        log.warning("machine %s of app %s has failed: %s", machine.name, machine.app, reason)
+        machine.failure = reason
+        self._enter(machine, "failed", "launch")
 
     def _record_exit(self, machine: Machine, exit: Exit, *, restarting: bool) -> None:
         request = {

@@ -84,6 +84,8 @@ class Machine:
     restarts: int = 0
     """Automatic restarts since the machine was last started on purpose or had run steadily."""
     started_at: float | None = None
+    failure: str | None = None
+    """Why the last start failed."""
 
 
 @dataclass

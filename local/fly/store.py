@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -27,6 +27,9 @@ from local.fly.objects import (
 )
 
 T = TypeVar("T")
+_ADAPTERS: dict[type, TypeAdapter[Any]] = {
+    kind: TypeAdapter(kind) for kind in (Address, App, Certificate, DnsRecord, Machine, MachineVersion, Redis, Volume)
+}
 
 
 class Table(Generic[T]):
@@ -36,7 +39,7 @@ class Table(Generic[T]):
         self._file = file
         self._name = kind.__name__
         self._key = key
-        self._adapter = TypeAdapter(kind)
+        self._adapter: TypeAdapter[T] = _ADAPTERS[kind]
         rows = file.execute("SELECT key, body FROM objects WHERE kind = ? ORDER BY rowid", (self._name,))
         self._objects: dict[str, T] = {key: self._adapter.validate_json(body) for key, body in rows}
 

@@ -21,9 +21,11 @@ from local.fly.server import make_app
 from local.fly.store import Store
 from local.fly.world import World
 from local.settings import Settings
+from tests.contracts import contract
 from tests.local.fly.fake_platform import Computer, FakePlatform
 
 TOKEN = "a-token-for-tests"
+CONTRACT = contract.load()
 SETTINGS = Settings(
     api_port=0,
     token=TOKEN,
@@ -93,13 +95,34 @@ async def serving(settings: Settings, state: Path, computer: Computer) -> AsyncI
     await lifecycle.resume()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    headers = {"Authorization": f"Bearer {TOKEN}"}
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=10, trust_env=False) as http:
+    problems: list[str] = []
+    async with client(url, problems) as http:
         routes = MachineRoutes(world, lifecycle.platform)
         yield Fly(http, world, lifecycle, lifecycle.platform, routes, stopping)
     await runner.cleanup()
     await lifecycle.close(stop_everything=False)
     store.close()
+    assert problems == [], "answers that Fly would not give"
+
+
+def client(url: str, problems: list[str]) -> httpx.AsyncClient:
+    """Holds every answer against the contract, where that knows the call."""
+
+    async def hold(answer: httpx.Response) -> None:
+        await answer.aread()
+        call, path = answer.request, answer.request.url.raw_path.decode().partition("?")[0]
+        if CONTRACT.find(call.method, path) is not None:
+            body = answer.json() if answer.content else None
+            problems.extend(CONTRACT.check_answer(call.method, path, answer.status_code, body))
+
+    return httpx.AsyncClient(
+        base_url=url,
+        headers={"Authorization": f"Bearer {TOKEN}"},
+        event_hooks={"response": [hold]},
+        timeout=10,
+        trust_env=False,
+        verify=False,
+    )
 
 
 Serve = Callable[..., Awaitable[Fly]]

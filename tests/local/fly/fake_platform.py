@@ -95,7 +95,8 @@ class FakePlatform:
         return ExecResult(3, f"{' '.join(command)} <{stdin}>", "")
 
     def processes(self, machine_id: str) -> list[dict[str, Any]]:
-        return [{"pid": self.computer.processes[machine_id].pid, "command": "x", "rss": 64 * 1024 * 1024}]
+        process = {"command": "x", "directory": "/", "cpu": 0, "stime": 0, "rtime": 1, "listen_sockets": []}
+        return [{**process, "pid": self.computer.processes[machine_id].pid, "rss": 64 * 1024 * 1024}]
 
     def checks(self, machine_id: str) -> list[Check]:
         process = self.computer.processes.get(machine_id)

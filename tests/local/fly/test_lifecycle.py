@@ -89,9 +89,7 @@ async def test_on_failure_accepts_a_clean_end_and_always_does_not(fly: Fly) -> N
     assert (await dies(fly, machine, 0))["state"] == "started"
 
 
-async def test_a_machine_that_ran_steadily_has_all_its_retries_again(
-    fly: Fly, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_machine_that_ran_steadily_has_all_its_retries_again(fly: Fly, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("local.fly.restarts.STEADY_S", 0)
     await fly.app()
     machine = await fly.machine(config={"image": "known", "restart": {"policy": "on-failure", "max_retries": 1}})
@@ -135,10 +133,11 @@ async def test_a_machine_that_cannot_start_has_failed_and_says_why(fly: Fly) -> 
     machine = (await fly.http.post(f"{app}/machines", json=body)).json()
     path = f"{app}/machines/{machine['id']}"
     failed = await fly.reaches(path, "failed")
-    assert failed["events"][0]["status"] == "failed"
-    assert "program missing" in failed["events"][0]["request"]["error"]
+    assert (failed["events"][0]["type"], failed["events"][0]["status"]) == ("launch", "failed")
+    assert (await fly.http.get("/_embedded/status")).json()["machines"][0]["failure"] == "program missing: not found"
     await fly.http.post(path, json={"config": {"image": "known"}})
     await fly.reaches(path, "started")
+    assert (await fly.http.get("/_embedded/status")).json()["machines"][0]["failure"] is None
 
 
 async def test_an_old_report_does_not_touch_the_new_process(fly: Fly) -> None:

@@ -62,18 +62,16 @@ async def test_wait_for_several_states_for_the_default_and_for_settled(fly: Fly)
         assert (await fly.http.get(f"{path}/wait{query}")).json()["state"] == "started"
 
 
-async def test_wait_for_a_version_is_not_content_with_another(fly: Fly) -> None:
+async def test_wait_for_another_version_or_a_newer_event_is_not_content_with_what_is(fly: Fly) -> None:
     path = await started(fly)
     old = (await fly.http.get(path)).json()["instance_id"]
     new = (await fly.http.post(path, json={"config": {"image": "known:2"}})).json()["instance_id"]
-    assert (await fly.http.get(f"{path}/wait", params={"instance_id": new})).status_code == 200
-    assert (await fly.http.get(f"{path}/wait", params={"version": old, "timeout": 1})).status_code == 408
-
-
-async def test_wait_from_an_event_needs_a_newer_one(fly: Fly) -> None:
-    path = await started(fly)
+    await fly.reaches(path, "started")
     last = (await fly.http.get(f"{path}/events")).json()[0]["id"]
-    assert (await fly.http.get(f"{path}/wait", params={"from_event_id": last, "timeout": 1})).status_code == 408
+    assert (await fly.http.get(f"{path}/wait", params={"instance_id": new})).status_code == 200
+    queries: list[dict[str, str]] = [{"version": old, "timeout": "1"}, {"from_event_id": last, "timeout": "1"}]
+    answers = await asyncio.gather(*(fly.http.get(f"{path}/wait", params=query) for query in queries))
+    assert [answer.status_code for answer in answers] == [408, 408]
     await fly.http.post(f"{path}/restart")
     assert (await fly.http.get(f"{path}/wait", params={"from_event_id": last})).status_code == 200
 

@@ -94,7 +94,7 @@ async def test_creating_is_not_idempotent_but_names_are_unique_within_an_app(fly
         ({"config": {"image": "known", "services": [{**SERVICE, "internal_port": 70000}]}}, 400, "internal_port"),
         ({"config": {"image": "known", "services": [{**SERVICE, "autostop": "maybe"}]}}, 400, "autostop"),
         ({"config": {"image": "known", "checks": {"a": {"type": "http"}}}}, 400, "config.checks.a.port"),
-        ({"config": {"image": "known", "checks": {"a": {"type": "tcp", "port": 1, "interval": "15"}}}}, 422, "interval"),
+        ({"config": {"image": "known", "stop_config": {"timeout": "15"}}}, 422, "config.stop_config.timeout"),
         ({"config": {"image": "known", "guest": {"memory_mb": 4096}}}, 422, "256 to 2048"),
         ({"config": {"image": "known", "guest": {"memory_mb": 300}}}, 422, "steps of 256"),
         ({"config": {"image": "known", "guest": {"cpus": 3}}}, 422, "CPUs"),

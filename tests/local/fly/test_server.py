@@ -51,9 +51,7 @@ async def test_either_scheme_will_do(fly: Fly, scheme: str) -> None:
         ("POST", "/v1/apps", 400),
     ],
 )
-async def test_every_answer_has_an_id_and_every_refusal_one_form(
-    fly: Fly, method: str, path: str, status: int
-) -> None:
+async def test_every_answer_has_an_id_and_every_refusal_one_form(fly: Fly, method: str, path: str, status: int) -> None:
     answer = await fly.http.request(method, path)
     assert answer.status_code == status
     assert answer.headers["fly-request-id"].endswith("-ord")
