@@ -33,12 +33,12 @@ HOP_BY_HOP = {"connection", "content-length", "host", "keep-alive", "transfer-en
 
 
 class Proxy:
-    """Public attributes: url; calls, which counts requests by method and template; problems."""
+    """Public attributes: url; calls, which counts requests by method and template; problems; and both contracts."""
 
     def __init__(self, upstream: str) -> None:
         self._upstream = upstream.rstrip("/")
-        self._rest = contract.load()
-        self._graphql = graphql_contract.load()
+        self.rest = contract.load()
+        self.graphql = graphql_contract.load()
         self._found: Counter[str] = Counter()
         self.calls: Counter[str] = Counter()
         self.url = ""
@@ -88,7 +88,7 @@ class Proxy:
         path = _path(request)
         if path.startswith(NOT_FLY):
             return None
-        name = str(self._rest.find(request.method, path) or (path if path == GRAPHQL else "unknown call"))
+        name = str(self.rest.find(request.method, path) or (path if path == GRAPHQL else "unknown call"))
         try:
             body: Any = json.loads(sent) if sent else None
         except ValueError:
@@ -98,16 +98,16 @@ class Proxy:
         if path != GRAPHQL:
             self.calls[name] += 1
             query = {key: request.query.getall(key) for key in request.query}
-            self._found.update(self._rest.check_request(request.method, path, query, body, request.headers))
+            self._found.update(self.rest.check_request(request.method, path, query, body, request.headers))
             return None
-        self.calls[self._graphql.name(body)] += 1
-        problems = self._graphql.check_request(body)
+        self.calls[self.graphql.name(body)] += 1
+        problems = self.graphql.check_request(body)
         self._found.update(problems)
         return None if problems else body
 
     def _check_answer(self, request: web.Request, graphql_body: Any, status: int, answered: bytes) -> None:
         path = _path(request)
-        call = self._rest.find(request.method, path)
+        call = self.rest.find(request.method, path)
         if status >= 500 or (call is None and path != GRAPHQL):
             return
         try:
@@ -116,11 +116,11 @@ class Proxy:
             self._found[f"{call or path}: {status}: is not JSON"] += 1
             return
         if call is not None:
-            self._found.update(self._rest.check_answer(request.method, path, status, answer))
+            self._found.update(self.rest.check_answer(request.method, path, status, answer))
         elif status != 200:
-            self._found.update(self._graphql.check_refusal(status, answer))
+            self._found.update(self.graphql.check_refusal(status, answer))
         elif graphql_body is not None:
-            self._found.update(self._graphql.check_answer(graphql_body, answer))
+            self._found.update(self.graphql.check_answer(graphql_body, answer))
 
 
 @contextmanager
