@@ -8,6 +8,7 @@ from pathlib import Path
 
 from local.contract import LaunchError
 from local.machines import supervised, valkey
+from local.machines.ports import require_free
 from local.machines.shim import Launch
 from local.machines.supervised import Supervised
 
@@ -35,6 +36,7 @@ class Databases:
         logfile = self._state / "logs" / "redis" / f"{name}.log"
         order = valkey.launch(name, self._folder(name), logfile, config)
         if server is None:
+            require_free(name, address, [valkey.PORT])
             server = await Supervised.launch(order)
         try:
             await valkey.ready(name, address, password, server)

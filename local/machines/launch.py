@@ -19,6 +19,8 @@ LOG_BYTES = 16 * 1024 * 1024
 # Fly's smallest machine, and what a machine without `guest` gets.
 DEFAULT_MEMORY_MB = 256
 DEFAULT_GROUP = "app"
+# Fly's ways to run several programs in one machine.
+ONE_PROCESS_ONLY = ("containers", "processes")
 ANY_ADDRESS = "::"
 
 
@@ -29,6 +31,9 @@ def process_group(spec: MachineSpec) -> str:
 
 def machine_launch(spec: MachineSpec, image: Image, folder: Path, log: Path, volumes: Path) -> Launch:
     """Raises LaunchError when the configuration asks for something that cannot be."""
+    for part in ONE_PROCESS_ONLY:
+        if spec.config.get(part):
+            raise LaunchError(f"machine {spec.machine_id}: `{part}` is not part of the embedded Fly: use init and env")
     return {
         "name": spec.machine_id,
         "instance_id": spec.instance_id,

@@ -15,6 +15,7 @@ from local.machines.checks import Checks, Probe, probes
 from local.machines.databases import Databases
 from local.machines.durations import seconds
 from local.machines.launch import environment, machine_launch, process_group
+from local.machines.ports import require_free
 from local.machines.processes import processes
 from local.machines.shim import End
 from local.machines.supervised import Supervised
@@ -67,6 +68,8 @@ class ProcessPlatform:
             image = await self._image(spec)
         except (ValueError, ToolchainError) as error:
             raise LaunchError(f"machine {spec.machine_id}: {error}") from None
+        internal = [service["internal_port"] for service in spec.config.get("services") or []]
+        require_free(spec.machine_id, spec.address, [*internal, *(probe.port for probe in wanted)])
         self._publish_to(spec)
         launch = machine_launch(
             spec, image, self._folder(spec.machine_id), self.log_path(spec), self._state / "volumes"

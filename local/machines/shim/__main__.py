@@ -17,10 +17,12 @@ from local.machines.shim import End, Launch, Report, Run, kernel
 from local.machines.shim.guest import run_first_process
 from local.machines.shim.logfile import LogFile
 
+STDERR = 2
 CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid
 
 
 def main() -> None:
+    os.closerange(STDERR + 1, os.sysconf("SC_OPEN_MAX"))  # whatever the operator's shell left open
     launch: Launch = json.load(sys.stdin)
     redirect_to_null(0)
     os.chdir("/")

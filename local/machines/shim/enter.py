@@ -20,6 +20,7 @@ NAMESPACES = kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | k
 
 def main() -> None:
     machine, entry_fd = (int(argument) for argument in sys.argv[1:])
+    os.closerange(max(machine, entry_fd) + 1, os.sysconf("SC_OPEN_MAX"))  # whatever the operator's shell left open
     with os.fdopen(entry_fd) as file:
         entry: Entry = json.load(file)
     kernel.setns(machine, NAMESPACES)

@@ -7,6 +7,7 @@ import base64
 import itertools
 import json
 import random
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,13 @@ async def platform(state: Path, events: Events) -> AsyncIterator[ProcessPlatform
 def address() -> Callable[[], str]:
     """Makes loopback addresses that nobody else uses: one in a million, above those of local stacks."""
     return lambda: f"127.{random.randint(240, 254)}.{random.randint(0, 255)}.{random.randint(1, 254)}"
+
+
+@pytest.fixture
+def port() -> int:
+    """A port that is free on every address, also if somebody on this computer listens on all of them."""
+    with socket.create_server(("", 0)) as found:
+        return int(found.getsockname()[1])
 
 
 @pytest.fixture

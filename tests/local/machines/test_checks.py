@@ -15,13 +15,13 @@ from local.machines.checks import WAITING, Checks, Probe, perform, probes
 from local.machines.platform import ProcessPlatform
 from tests.local.machines.conftest import DEADLINE_S, Events, MakeSpec
 
-PORT = 8080
-
 
 class Server:
     """A machine's web server, whose answer the test decides."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str, port: int) -> None:
+        self.address = address
+        self.port = port
         self.status = 200
         self.requests: list[web.BaseRequest] = []
         self.hang = asyncio.Event()
@@ -34,18 +34,18 @@ class Server:
 
 
 @pytest.fixture
-async def server(address: Callable[[], str]) -> AsyncIterator[tuple[Server, str]]:
-    server, host = Server(), address()
+async def server(address: Callable[[], str], port: int) -> AsyncIterator[Server]:
+    server = Server(address(), port)
     runner = web.ServerRunner(web.Server(server.answer, access_log=None))
     await runner.setup()
-    await web.TCPSite(runner, host, PORT).start()
-    yield server, host
+    await web.TCPSite(runner, server.address, port).start()
+    yield server
     server.hang.set()
     await runner.cleanup()
 
 
-def http(**more: Any) -> Probe:
-    return Probe(name="up", kind="http", port=PORT, interval=0.02, timeout=0.5, grace_period=0.0, **more)
+def http(port: int, **more: Any) -> Probe:
+    return Probe(name="up", kind="http", port=port, interval=0.02, timeout=0.5, grace_period=0.0, **more)
 
 
 def test_all_checks_of_a_configuration_are_found() -> None:
@@ -68,69 +68,61 @@ def test_all_checks_of_a_configuration_are_found() -> None:
     ("status", "expected"),
     [(200, "passing"), (204, "passing"), (302, "critical"), (404, "critical"), (503, "critical")],
 )
-async def test_2xx_passes_and_redirects_are_not_followed(
-    server: tuple[Server, str], status: int, expected: str
-) -> None:
-    machine, host = server
-    machine.status = status
-    result, output = await perform(host, http(path="/health?full=1"))
-    assert (result, len(machine.requests)) == (expected, 1)
-    assert output.startswith(f"GET http://{host}:{PORT}/health?full=1: {status} ")
+async def test_2xx_passes_and_redirects_are_not_followed(server: Server, status: int, expected: str) -> None:
+    server.status = status
+    result, output = await perform(server.address, http(server.port, path="/health?full=1"))
+    assert (result, len(server.requests)) == (expected, 1)
+    assert output.startswith(f"GET http://{server.address}:{server.port}/health?full=1: {status} ")
 
 
-async def test_method_path_and_headers_are_sent(server: tuple[Server, str]) -> None:
-    machine, host = server
+async def test_method_path_and_headers_are_sent(server: Server) -> None:
     headers = [("Host", "gateway.example.com"), ("X-Two", "a"), ("X-Two", "b")]
-    await perform(host, http(method="POST", path="/deep", headers=headers))
-    (request,) = machine.requests
+    await perform(server.address, http(server.port, method="POST", path="/deep", headers=headers))
+    (request,) = server.requests
     assert (request.method, request.path, request.host) == ("POST", "/deep", "gateway.example.com")
     assert request.headers.getall("X-Two") == ["a", "b"]
 
 
-async def test_no_answer_is_critical(server: tuple[Server, str], address: Callable[[], str]) -> None:
-    machine, host = server
-    machine.status = 0
-    assert await perform(host, replace(http(), timeout=0.05)) == (
+async def test_no_answer_is_critical(server: Server, address: Callable[[], str]) -> None:
+    server.status = 0
+    assert await perform(server.address, replace(http(server.port), timeout=0.05)) == (
         "critical",
-        f"GET http://{host}:{PORT}/: no answer within 0.05 s",
+        f"GET http://{server.address}:{server.port}/: no answer within 0.05 s",
     )
-    status, output = await perform(address(), http())
+    status, output = await perform(address(), http(server.port))
     assert (status, "Connect call failed" in output) == ("critical", True)
 
 
-async def test_tcp(server: tuple[Server, str], address: Callable[[], str]) -> None:
-    _, host = server
-    probe = replace(http(), kind="tcp")
-    assert await perform(host, probe) == ("passing", f"connect to {host}:{PORT}: connected")
+async def test_tcp(server: Server, address: Callable[[], str]) -> None:
+    probe = replace(http(server.port), kind="tcp")
+    assert await perform(server.address, probe) == ("passing", f"connect to {server.address}:{server.port}: connected")
     assert (await perform(address(), probe))[0] == "critical"
 
 
-async def test_changes_are_reported_once_each(server: tuple[Server, str]) -> None:
-    machine, host = server
+async def test_changes_are_reported_once_each(server: Server) -> None:
     changes: asyncio.Queue[Check] = asyncio.Queue()
-    checks = Checks(host, [http()], changes.put_nowait)
+    checks = Checks(server.address, [http(server.port)], changes.put_nowait)
     assert [(check.status, check.output) for check in checks.results()] == [("critical", WAITING)]
     checks.start()
     try:
         async with asyncio.timeout(DEADLINE_S):
             for status, expected in ((200, "passing"), (503, "critical"), (200, "passing")):
-                machine.status = status
+                server.status = status
                 change = await changes.get()
                 assert change.status == expected
                 assert checks.results() == [change]
-                asked = len(machine.requests)
-                while len(machine.requests) < asked + 2:  # noqa: ASYNC110 - two more attempts tell nothing new
+                asked = len(server.requests)
+                while len(server.requests) < asked + 2:  # noqa: ASYNC110 - two more attempts tell nothing new
                     await asyncio.sleep(0.01)
                 assert changes.empty()
     finally:
         checks.stop()
 
 
-async def test_failures_in_the_grace_period_do_not_count(server: tuple[Server, str]) -> None:
-    machine, host = server
-    machine.status = 503
+async def test_failures_in_the_grace_period_do_not_count(server: Server) -> None:
+    server.status = 503
     changes: asyncio.Queue[Check] = asyncio.Queue()
-    checks = Checks(host, [replace(http(), grace_period=0.3)], changes.put_nowait)
+    checks = Checks(server.address, [replace(http(server.port), grace_period=0.3)], changes.put_nowait)
     started = asyncio.get_running_loop().time()
     checks.start()
     try:
@@ -139,18 +131,17 @@ async def test_failures_in_the_grace_period_do_not_count(server: tuple[Server, s
     finally:
         checks.stop()
     assert asyncio.get_running_loop().time() - started >= 0.3
-    assert (change.status, len(machine.requests) > 2) == ("critical", True)
+    assert (change.status, len(server.requests) > 2) == ("critical", True)
 
 
-async def test_a_success_in_the_grace_period_ends_it(server: tuple[Server, str]) -> None:
-    machine, host = server
+async def test_a_success_in_the_grace_period_ends_it(server: Server) -> None:
     changes: asyncio.Queue[Check] = asyncio.Queue()
-    checks = Checks(host, [replace(http(), grace_period=1000.0)], changes.put_nowait)
+    checks = Checks(server.address, [replace(http(server.port), grace_period=1000.0)], changes.put_nowait)
     checks.start()
     try:
         async with asyncio.timeout(DEADLINE_S):
             assert (await changes.get()).status == "passing"
-            machine.status = 500
+            server.status = 500
             assert (await changes.get()).status == "critical"
     finally:
         checks.stop()
@@ -163,16 +154,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200 if os.path.exists("/tmp/healthy") else 500); self.end_headers()
     def log_message(self, *_): pass
 open("/tmp/healthy", "w")
-http.server.HTTPServer((os.environ["HOST"], 8080), Handler).serve_forever()
+http.server.HTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Handler).serve_forever()
 """
 
 
-async def test_a_machines_checks_live_with_it(platform: ProcessPlatform, events: Events, spec: MakeSpec) -> None:
+async def test_a_machines_checks_live_with_it(
+    platform: ProcessPlatform, events: Events, spec: MakeSpec, port: int
+) -> None:
     check = {"type": "http", "interval": "50ms", "timeout": "1s", "grace_period": "10s"}
-    machine = spec(python=LISTENER, env={"HOST": "::"}, services=[{"internal_port": 8080, "checks": [check]}])
+    machine = spec(
+        python=LISTENER, env={"HOST": "::", "PORT": str(port)}, services=[{"internal_port": port, "checks": [check]}]
+    )
     await platform.start(machine)
     (first,) = platform.checks(machine.machine_id)
-    assert (first.name, first.status) == ("servicecheck-00-http-8080", "critical")
+    assert (first.name, first.status) == (f"servicecheck-00-http-{port}", "critical")
     await events.until(lambda: [check.status for check in events.checks] == ["passing"])
     await platform.execute(machine.machine_id, ["rm", "/tmp/healthy"], "", DEADLINE_S)
     await events.until(lambda: [check.status for check in events.checks] == ["passing", "critical"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import stat
 import sys
 from pathlib import Path
@@ -169,6 +170,25 @@ tell(
     }
 
 
+async def test_no_open_file_of_the_operator_is_inherited(
+    platform: ProcessPlatform, reports: Reports, spec: MakeSpec
+) -> None:
+    read, write = os.pipe()
+    os.set_inheritable(write, True)
+    listing = "sorted(int(name) for name in os.listdir('/proc/self/fd'))"
+    try:
+        machine = spec(python=f"tell(files={listing}); {FOREVER}")
+        await platform.start(machine)
+        expected = [0, 1, 2, 3]  # the last one is the listing's own
+        assert await reports.next() == {"files": expected}
+        command = ["python3", "-c", f"import os; print({listing})"]
+        inside = await platform.execute(machine.machine_id, command, "", DEADLINE_S)
+        assert json.loads(inside.stdout) == expected
+    finally:
+        os.close(read)
+        os.close(write)
+
+
 async def test_two_colons_become_the_address(platform: ProcessPlatform, reports: Reports, spec: MakeSpec) -> None:
     machine = spec("python3", "/srv/args.py", "--host", "::", "[::]", env={"HOST": "::", "URL": "http://[::]"})
     program = file(
@@ -247,8 +267,8 @@ async def test_execute(platform: ProcessPlatform, reports: Reports, spec: MakeSp
     assert left == ["python3 /srv/main.py"]
 
 
-async def test_processes(platform: ProcessPlatform, reports: Reports, spec: MakeSpec) -> None:
-    program = f"server = socket.create_server((os.environ['FLY_PRIVATE_IP'], 8080)); tell(ready=True); {FOREVER}"
+async def test_processes(platform: ProcessPlatform, reports: Reports, spec: MakeSpec, port: int) -> None:
+    program = f"server = socket.create_server((os.environ['FLY_PRIVATE_IP'], {port})); tell(ready=True); {FOREVER}"
     machine = spec(python=program)
     pid = await platform.start(machine)
     await reports.next()
@@ -257,7 +277,7 @@ async def test_processes(platform: ProcessPlatform, reports: Reports, spec: Make
     assert entry["command"] == "python3 /srv/main.py"
     assert entry["directory"] == "/"
     assert entry["rss"] > 1_000_000
-    assert entry["listen_sockets"] == [{"proto": "tcp", "address": f"{machine.address}:8080"}]
+    assert entry["listen_sockets"] == [{"proto": "tcp", "address": f"{machine.address}:{port}"}]
 
 
 async def test_the_log_holds_output_with_times(platform: ProcessPlatform, spec: MakeSpec, state: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
@@ -18,9 +19,14 @@ from local.proxy.server import FlyProxy
 DEADLINE_S = 20.0
 HOSTNAME = "gateway.example.com"
 APP = "shop"
-PORT = 8080
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+def free_port() -> int:
+    """A port that is free on every address, also if somebody on this computer listens on all of them."""
+    with socket.create_server(("", 0)) as found:
+        return int(found.getsockname()[1])
 
 
 class Table:
@@ -61,7 +67,7 @@ class Stage:
     def backend(self, *, soft: int = 20, hard: int | None = None, idle_timeout_s: float = DEADLINE_S) -> Backend:
         """A machine's address, also in the routes. Nothing listens there yet."""
         address = f"127.{random.randint(240, 254)}.{random.randint(0, 255)}.{random.randint(1, 254)}"
-        backend = Backend(f"machine{len(self.table.machines)}", address, PORT, soft, hard, idle_timeout_s)
+        backend = Backend(f"machine{len(self.table.machines)}", address, free_port(), soft, hard, idle_timeout_s)
         self.table.machines.append(backend)
         return backend
 

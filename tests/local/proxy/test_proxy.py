@@ -272,7 +272,7 @@ async def test_no_machine_takes_connections(stage: Stage) -> None:
     async with stage.client.get(stage.url) as answer:
         text = await answer.text()
     assert answer.status == 502
-    assert f"no machine takes connections: {backend.address}:8080" in text
+    assert f"no machine takes connections: {backend.address}:{backend.internal_port}" in text
 
 
 async def test_the_host_decides_on_the_common_port(stage: Stage) -> None:
