@@ -10,7 +10,6 @@ from pulumi import Output
 
 from components.settings import KEYS, Settings, SettingsError, parse
 
-
 MESSAGE_SHOWN = 32  # Pulumi's language host adds no error of its own to a program that ends with this
 
 

@@ -42,6 +42,8 @@ class PulumiStack:
             "PULUMI_CONFIG_PASSPHRASE_FILE": str(self.state.passphrase),
             "PULUMI_STACK": STACK,
             "PULUMI_OPTION_CONFIG_FILE": str(self.state.stack_file),
+            # Without it a refresh asks Fly with the token and the address that the last `up` recorded.
+            "PULUMI_RUN_PROGRAM": "true",
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
         }
