@@ -13,7 +13,8 @@ LONGEST_BODY = 600  # Fly's errors are one sentence; more is a page of something
 REMEDIES = {
     400: "The value named above is not one Fly.io knows: correct the setting it comes from",
     401: "Fly.io does not accept the token: make one with `fly tokens create org` and set it with "
-    "`pulumi config set --secret flyToken`",
+    "`pulumi config set --secret flyToken`. Replaced since the last `pulumi up`? Then add --run-program this once: "
+    "a refresh alone uses the settings of the last run",
     403: "It belongs to another organization, or the token may not do this: check the settings `organization` and "
     "`app`, and that flyToken is an organization's token (`fly tokens create org`)",
     404: "It is gone: run `pulumi up` again, which makes it anew",
@@ -28,6 +29,8 @@ OUTAGE = "That is on Fly.io's side (https://status.flyio.net): run `pulumi up` a
 
 class FlyError(Exception):
     """Fly did not do what was asked. The text is for the person running Pulumi."""
+
+    __module__ = "builtins"  # Pulumi shows errors as tracebacks do: the name of our module would be noise in front
 
     def __init__(self, text: str, *, status: int | None = None, outcome_unknown: bool = False, said: str = "") -> None:
         super().__init__(text)
@@ -53,7 +56,8 @@ def refused(to: str, response: httpx.Response, *, hidden: Iterable[str], outcome
 def unreachable(to: str, url: str, setting: str, error: httpx.TransportError) -> FlyError:
     return FlyError(
         f"cannot {to}: no connection to Fly.io at {url} ({error or type(error).__name__}). "
-        f"Is this machine online, and is the setting {setting} right?"
+        f"Is this machine online, and is the setting {setting} right? Changed since the last `pulumi up`, it needs "
+        "--run-program once: a refresh alone uses the settings of the last run."
     )
 
 

@@ -34,6 +34,7 @@ GONE = ("destroying", "destroyed")
 HALTED = ("stopped", "stopping", "suspended", "suspending", "failed", "launch_failed")
 STARTABLE = ("stopped", "suspended")
 RUNS = "started"
+CORDONED = "cordoned"  # runs, and Fly Proxy sends it nothing
 
 HASH = "config_hash"  # also a key of the machine's metadata: tells an interrupted run's machine from an older one
 PRECONDITION_FAILED = 412
@@ -73,11 +74,12 @@ class MachineProvider(FlyProvider):
         machine = self._named(app, name)
         if machine is None:
             machine = self._create(props)
-        elif machine["region"] != props["region"]:
+        elif (fixed := _fixed(machine["region"], machine["config"])) != (
+            wanted := _fixed(props["region"], props["config"])
+        ):
             raise FlyError(
-                f"app {app} has a machine {name} ({machine['id']}) in {machine['region']}, not in {props['region']}, "
-                f"and machines do not move: destroy it with `fly machine destroy {machine['id']} --app {app}`, or give "
-                "this one another name"
+                f"app {app} has a machine {name} ({machine['id']}) {fixed}, not {wanted}, and that cannot change: "
+                f"destroy it with `fly machine destroy {machine['id']} --app {app}`, or give this one another name"
             )
         elif _metadata(machine).get(HASH) != props[HASH] or machine["state"] in HALTED:
             machine = self._update(machine["id"], recorded={}, props=props)
@@ -94,12 +96,17 @@ class MachineProvider(FlyProvider):
         return ReadResult(id_, live, inputs)
 
     def update(self, id_: str, olds: Props, news: Props) -> UpdateResult:
-        if not changed(olds, news) <= {"state", "__provider"}:
+        app, name = news["app"], news["name"]
+        if changed(olds, news) <= {"state", "__provider"}:
+            machine = self._existing(app, id_, f"repair machine {name} ({id_}) of app {app}")
+            if machine["state"] in STARTABLE:
+                self._act("start", app, id_)
+            elif machine["state"] in HALTED:
+                machine = self._update(id_, recorded=olds["config"], props=news)  # a failed version never starts again
+        else:
             machine = self._update(id_, recorded=olds["config"], props=news)
-        elif (machine := self._existing(news["app"], id_, f"start machine {id_}"))["state"] in STARTABLE:
-            self._start(news["app"], id_)
-        elif machine["state"] in HALTED:
-            machine = self._update(id_, recorded=olds["config"], props=news)  # a failed version does not start again
+        if machine.get("cordoned"):
+            self._act("uncordon", app, id_)
         return UpdateResult(_outputs(news, machine))
 
     def delete(self, id_: str, props: Props) -> None:
@@ -149,8 +156,8 @@ class MachineProvider(FlyProvider):
         with lease(self.api, app, id_) as header:
             return self._when_agreed(update)
 
-    def _start(self, app: str, id_: str) -> None:
-        path, to = at("apps", app, "machines", id_, "start"), f"start machine {id_} of app {app}"
+    def _act(self, action: str, app: str, id_: str) -> None:
+        path, to = at("apps", app, "machines", id_, action), f"{action} machine {id_} of app {app}"
         when_free(self.api, app, id_, lambda: self.api.send("POST", path, to=to))
 
     def _when_agreed(self, change: Any) -> Props:
@@ -237,9 +244,15 @@ def _live_inputs(props: Props, machine: Props) -> Props:
         live.pop("files", None) or [], keep={file["guest_path"] for file in wanted.get("files", [])}
     )
     seen = observed(wanted, {**live, "files": rest} if rest else live)
-    halted = machine["state"] in HALTED and should_run(live)
-    inputs = {"config": seen, "files": texts, "state": machine["state"] if halted else RUNS}
+    inputs = {"config": seen, "files": texts, "state": _state(machine, live)}
     return {**inputs, HASH: _hash({**props, **inputs})}
+
+
+def _state(machine: Props, config: Config) -> str:
+    """`started` for all that is as it should be, or on the way there."""
+    if machine["state"] in HALTED and should_run(config):
+        return str(machine["state"])
+    return CORDONED if machine.get("cordoned") else RUNS
 
 
 def _hash(inputs: Props) -> Any:
@@ -254,6 +267,10 @@ def _outputs(props: Props, machine: Props) -> Props:
         "private_ip": machine.get("private_ip") or "",
         "version": machine["instance_id"],
     }
+
+
+def _fixed(region: str, config: Config) -> str:
+    return f"in {region} with {' and '.join(f'volume {volume}' for volume in _volumes(config)) or 'no volume'}"
 
 
 def _volumes(config: Config) -> list[str]:

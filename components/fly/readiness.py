@@ -68,7 +68,7 @@ class MachineReadyProvider(FlyProvider):
             if started_version == machine["instance_id"] and is_well(machine):
                 return {**props, "version": machine["instance_id"]}
             running = running if machine["state"] in HALTED else now
-            if exits_of(machine) >= MOST_EXITS:
+            if len(exits_of(machine)) >= MOST_EXITS:
                 raise _not_ready(app, machine, "it exits again and again")
             if machine["state"] == "launch_failed" or now - running > HALT_GRACE_S:
                 raise _not_ready(app, machine, "it does not run")
@@ -99,17 +99,18 @@ def is_well(machine: Props) -> bool:
     return len(checks) >= bool(_checks_wanted(machine)) and all(check["status"] == "passing" for check in checks)
 
 
-def exits_of(machine: Props) -> int:
-    """How often this version has ended by itself. Fly lists the newest event first."""
-    count = 0
+def exits_of(machine: Props) -> list[Props]:
+    """How this version has ended by itself, newest first, as Fly lists its events."""
+    exits = []
     for event in machine.get("events") or []:
         if event["type"] in ("launch", "update"):
             break
-        count += event["type"] == "exit" and not exit_of(event).get("requested_stop")
-    return count
+        if event["type"] == "exit" and not (exit_ := _exit(event)).get("requested_stop"):
+            exits.append(exit_)
+    return exits
 
 
-def exit_of(event: Props) -> Props:
+def _exit(event: Props) -> Props:
     request = event.get("request") or {}
     found: Props = request.get("exit_event") or (request.get("MonitorEvent") or {}).get("exit_event") or {}
     return found
@@ -127,9 +128,8 @@ def _not_ready(app: str, machine: Props, why: str) -> FlyError:
         if check["status"] != "passing":
             output = " ".join((check.get("output") or "no result yet").split())[:LONGEST_OUTPUT]
             lines.append(f"its check {check['name']} says: {output}")
-    exits = [exit_of(event) for event in machine.get("events") or [] if event["type"] == "exit"]
-    if exits and exits[0]:
-        how = "it ran out of memory" if exits[0].get("oom_killed") else f"exit code {exits[0].get('exit_code')}"
+    if exits := exits_of(machine):
+        how = "out of memory" if exits[0].get("oom_killed") else f"exit code {exits[0].get('exit_code', 'unknown')}"
         lines.append(f"its last exit: {how}")
     lines.append(
         f"see `fly logs --app {app} --machine {machine['id']}`, then run `pulumi up` again, which goes on waiting"

@@ -208,6 +208,7 @@ class FakeFly:
         yield "POST", machine, self._update_machine
         yield "DELETE", machine, self._destroy_machine
         yield "POST", f"{machine}/start", self._start_machine
+        yield "POST", f"{machine}/uncordon", self._uncordon_machine
         yield "GET", f"{machine}/wait", self._wait
         yield "GET", f"{machine}/lease", self._lease
         yield "POST", f"{machine}/lease", self._take_lease
@@ -446,6 +447,11 @@ class FakeFly:
         before, machine["state"] = machine["state"], "starting"
         self._launch(machine)
         return 200, {"previous_state": before}
+
+    def _uncordon_machine(self, request: httpx.Request, _body: Json, name: str, id_: str) -> tuple[int, Json]:
+        self._must_be_free(request, name, id_)
+        self._machine(name, id_)["cordoned"] = False
+        return 200, {"ok": True}
 
     def _wait(self, request: httpx.Request, _body: Json, name: str, id_: str) -> tuple[int, Json]:
         machine, params = self._machine(name, id_), request.url.params

@@ -227,6 +227,17 @@ def test_a_failed_machine_gets_a_new_version(fly: FakeFly, edge: Managed) -> Non
     assert settle(fly)["state"] == "started"
 
 
+@pytest.mark.parametrize("change", [{}, {"image": "caddy:3"}], ids=["alone", "with a change"])
+def test_a_cordoned_machine_is_uncordoned(fly: FakeFly, edge: Managed, change: dict[str, Any]) -> None:
+    edge.up(**EDGE)
+    settle(fly)["cordoned"] = True
+    assert not edge.refresh()
+    assert edge.inputs["state"] == "cordoned"
+    assert edge.up(**with_config(**change)) == "update"
+    assert not settle(fly)["cordoned"]
+    assert edge.refresh()
+
+
 def test_a_machine_that_may_stand_still_is_left_alone(fly: FakeFly, edge: Managed) -> None:
     service = {**CONFIG["services"][0], "autostop": "stop"}
     edge.up(**with_config(services=[service]))
@@ -265,9 +276,18 @@ def test_an_older_machine_of_that_name_is_brought_into_shape(fly: FakeFly, provi
     assert fly.machine("gw", "edge-1")["config"]["image"] == "caddy:2"
 
 
-def test_a_machine_of_that_name_elsewhere_is_not_taken(fly: FakeFly, provider: Make, edge: Managed) -> None:
-    edge.up(**{**EDGE, "region": "fra"})
-    with pytest.raises(FlyError, match=r"machine edge-1 .* in fra, not in ord, .*fly machine destroy"):
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"region": "fra"}, "in fra with no volume, not in ord with no volume"),
+        (with_config(mounts=[{"volume": "vol_1", "path": "/data"}]), "in ord with volume vol_1, not in ord with no"),
+    ],
+)
+def test_a_machine_of_that_name_that_cannot_become_this_one_is_not_taken(
+    fly: FakeFly, provider: Make, edge: Managed, other: dict[str, Any], said: str
+) -> None:
+    edge.up(**{**EDGE, **other})
+    with pytest.raises(FlyError, match=rf"has a machine edge-1 .* {said}.*fly machine destroy"):
         Managed(provider(MachineProvider)).up(**EDGE)
 
 

@@ -95,6 +95,7 @@ def test_a_deadline_ends_the_wait_and_says_what_failed(
     assert clock.now() - began < 50
     assert text.startswith(f"machine edge-1 ({machine.id}) of app gw is not ready: not after 40 s; it is started")
     assert "its check ready says: 503 no upstream" in text
+    assert "exit" not in text, "nothing ended by itself"
     assert f"fly logs --app gw --machine {machine.id}" in text
 
 
