@@ -118,6 +118,8 @@ def _call(document: Mapping[str, Any], template: str, method: str, call: Mapping
     errors = [*common["any call"], *call.get("errors", [])]
     if "{app}" in template:
         errors += common["path of an app"]
+    if "body" in call:
+        errors += common["with a body"]
     return Call(
         method=method.upper(),
         template=template,

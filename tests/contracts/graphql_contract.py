@@ -222,7 +222,11 @@ def _input_problems(kind: Any, value: Any, place: str) -> list[str]:
 
 def _leaf_problems(kind: Any, value: Any, place: str) -> list[str]:
     if is_enum_type(kind):
-        return [] if value in kind.values else [f"{place}: must be one of {', '.join(kind.values)}"]
+        return (
+            []
+            if isinstance(value, str) and value in kind.values
+            else [f"{place}: must be one of {', '.join(kind.values)}"]
+        )
     return [] if SCALARS[kind.name](value) else [f"{place}: must be {kind.name}"]
 
 

@@ -176,6 +176,7 @@ async def _volumes(fly: Client, volumes: str) -> str:
 
 def configuration(volume: str) -> dict[str, Any]:
     """All that a machine of the program has."""
+    (port_inside,) = free_ports(1)
     check = {"type": "tcp", "interval": "15s", "timeout": 2_000_000_000, "grace_period": "1m30s"}
     options = {"idle_timeout": 600, "response": {"headers": {"Server": False, "X-A": "b", "X-B": ["c"]}}}
     return {
@@ -191,7 +192,7 @@ def configuration(volume: str) -> dict[str, Any]:
         "services": [
             {
                 "protocol": "tcp",
-                "internal_port": 8080,
+                "internal_port": port_inside,
                 "autostop": stop,
                 "autostart": True,
                 "min_machines_running": 1,
@@ -204,7 +205,7 @@ def configuration(volume: str) -> dict[str, Any]:
             }
             for port, stop in ((80, "off"), (82, "stop"), (84, "suspend"), (86, False), (88, True))
         ],
-        "checks": {"up": {**check, "port": 8080, "kind": "informational"}},
+        "checks": {"up": {**check, "port": port_inside, "kind": "informational"}},
         "restart": {"policy": "always"},
         "stop_config": {"signal": "SIGTERM", "timeout": "2s"},
         "metadata": {"fly_platform_version": "v2", "fly_process_group": "web"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -9,11 +10,12 @@ from typing import Any
 
 import httpx
 import pytest
+from graphql import GraphQLInputObjectType
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from local.fly.organizations import APPS_OF_SOMEBODY_ELSE
-from tests.contracts import contract
+from tests.contracts import contract, graphql_contract
 from tests.contracts.contract import Call
 from tests.contracts.strategies import Requests
 from tests.local.fly.conftest import SETTINGS, Fly, serving
@@ -52,6 +54,7 @@ class World:
     """An API with one of everything in it."""
 
     def __init__(self, fly: Fly) -> None:
+        self.fly = fly
         self.http = fly.http
         self.names = {"app": "shop", "name": "KEY", "hostname": "a.example.com", "key": "group"}
 
@@ -166,9 +169,30 @@ KNOWN = {
     "CreateVolume.name": st.sampled_from(["data", "more_data", "a-b", ""]),
     "CreateVolume.region": st.sampled_from(["ord", "ams", "moon"]),
     "CreateMachine.region": st.sampled_from(["ord", "ams", "moon"]),
+    "CreateMachine.name": st.sampled_from(["web-1", "web-2", "A_B"]),
+    "UpdateMachine.name": st.sampled_from(["web-1", "A_B"]),
+    "UpdateMachine.region": st.just("ord"),
     "AssignAddress.org_slug": st.just("acme"),
-    "Mount.volume": st.sampled_from(["{volume}", "vol_nothing"]),
+    "AssignAddress.region": st.sampled_from(["ord", "global", "moon"]),
+    "AssignAddress.network": st.just(""),
+    "TakeLease.ttl": st.sampled_from([0, 1, 13, 3600]),
+    "CreateMachine.lease_ttl": st.sampled_from([0, 1, 13, 3600]),
+    "UpdateMachine.lease_ttl": st.sampled_from([0, 1, 13, 3600]),
+    "Execute.command": st.sampled_from([["true"], ["sleep", "5"], [], [""]]),
+    "Guest.cpus": st.sampled_from([1, 2, 3]),
+    "Guest.memory_mb": st.sampled_from([512, 1024, 300]),
+    "Config.files[]": st.sampled_from(
+        [{"guest_path": "/a", "raw_value": "eA=="}, {"guest_path": "/b", "secret_name": "KEY"}, {"guest_path": "/c"}]
+    ),
+    "Service.ports[]": st.sampled_from([{"port": 80, "handlers": ["http"]}, {"start_port": 1, "end_port": 9}, {}]),
+    "Config.mounts": st.sampled_from([[], [{"volume": "{volume}", "path": "/data"}], [{"volume": "x", "path": "/y"}]]),
 }
+bounded = settings(
+    max_examples=100,
+    deadline=None,
+    derandomize=True,  # a test that is red once in a while teaches to look away
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 REQUESTS = Requests(REST.sent, KNOWN)
 
 
@@ -182,20 +206,129 @@ def requests(draw: st.DrawFn) -> tuple[Call, bytes, dict[str, Any]]:
     return call, json.dumps(body).encode(), others
 
 
-@settings(
-    max_examples=150,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@bounded
 @given(drawn=requests())
 async def test_no_request_breaks_it(world: World, drawn: tuple[Call, bytes, dict[str, Any]]) -> None:
     call, body, others = drawn
     content = body.replace(b"{volume}", world.names["volume"].encode())
     _, problems = await world.ask(call, content, **others)
     assert problems == []
-    machines = (await world.http.get("/v1/apps/shop/machines")).json()
+    machines = await world.done("GET", "/v1/apps/shop/machines", query={"include_leases": "true"})
     names = [machine["name"] for machine in machines]
     assert len(names) == len(set(names)), "two machines of one name"
     mounted = [mount["volume"] for machine in machines for mount in machine["config"].get("mounts", [])]
     assert len(mounted) == len(set(mounted)), "a volume with two machines"
+    for path in (f"/v1/apps/shop/machines/{machine['id']}/lease" for machine in machines if "lease" in machine):
+        nonce = (await world.done("GET", path))["data"]["nonce"]
+        (await world.http.delete(path, headers={NONCE: nonce})).raise_for_status()  # or nothing else would be possible
+
+
+@st.composite
+def queries(draw: st.DrawFn) -> tuple[Call, dict[str, list[str]]]:
+    """A call with parameters that it has and values of every kind."""
+    call = draw(st.sampled_from([call for call in REST.calls if call.query and not call.template.endswith("/wait")]))
+    names = [*call.query.get("required", {}), *call.query.get("optional", {})]
+    values = st.lists(
+        st.sampled_from(["true", "1", "ord", "SIGKILL", "started,x", "", "-1", "9" * 30, "\x00", "ß"]), max_size=2
+    )
+    return call, draw(st.dictionaries(st.sampled_from(names), values))
+
+
+@bounded
+@given(drawn=queries())
+async def test_no_query_breaks_it(world: World, drawn: tuple[Call, dict[str, list[str]]]) -> None:
+    call, query = drawn
+    path = call.template.format(**{**world.names, **({"app": "gone"} if call.method == "DELETE" else {})})
+    answer = await world.http.request(call.method, path, params=query, content=minimal(call))
+    assert held(call.method, path, answer) == []
+
+
+GRAPHQL = graphql_contract.load()
+MUTATIONS = {
+    "createAddOn": "CreateAddOnInput",
+    "updateAddOn": "UpdateAddOnInput",
+    "deleteAddOn": "DeleteAddOnInput",
+    "resetAddOnPassword": "ResetAddOnPasswordInput",
+}
+DOCUMENTS = {
+    "deleteAddOn": "mutation ($input: DeleteAddOnInput!) { deleteAddOn(input: $input) { deletedAddOnName } }",
+    **{
+        field: f"mutation ($input: {kind}!) {{ {field}(input: $input) {{ addOn {{ id name status options }} }} }}"
+        for field, kind in MUTATIONS.items()
+        if field != "deleteAddOn"
+    },
+}
+VALUES = st.sampled_from(
+    [
+        "cache",
+        "queue",
+        "ord",
+        "moon",
+        "upstash_redis",
+        "",
+        "A_B",
+        None,
+        True,
+        1,
+        [],
+        ["ams"],
+        {"eviction": True},
+        {"a": 1},
+    ]
+)
+
+
+@st.composite
+def mutations(draw: st.DrawFn) -> dict[str, Any]:
+    field = draw(st.sampled_from(sorted(MUTATIONS)))
+    kind = GRAPHQL.schema.type_map[MUTATIONS[field]]
+    assert isinstance(kind, GraphQLInputObjectType)
+    sent = draw(st.dictionaries(st.sampled_from(sorted(kind.fields)), VALUES))
+    return {"query": DOCUMENTS[field], "variables": {"input": sent}}
+
+
+@bounded
+@given(body=mutations(), complete=st.booleans())
+async def test_no_mutation_breaks_it(world: World, body: dict[str, Any], complete: bool) -> None:
+    if complete and "createAddOn" in body["query"]:
+        asked = {"query": "{ organizations { nodes { id } } addOnPlans { nodes { id } } }"}
+        data = (await world.done("POST", "/graphql", asked))["data"]
+        legal = {"type": "upstash_redis", "name": "cache", "primaryRegion": "ord"}
+        legal |= {
+            "organizationId": data["organizations"]["nodes"][0]["id"],
+            "planId": data["addOnPlans"]["nodes"][0]["id"],
+        }
+        body = {**body, "variables": {"input": {**legal, **body["variables"]["input"]}}}
+    answer = await world.http.post("/graphql", json=body)
+    assert (answer.status_code, GRAPHQL.check_answer(body, answer.json())) == (200, [])
+    if not GRAPHQL.check_request(body):
+        assert "made a mistake" not in answer.text
+
+
+@pytest.mark.xfail(strict=True, reason="graphql_api._error takes graphql-core's own error about a variable for ours")
+async def test_a_wrong_variable_is_the_clients_mistake(world: World) -> None:
+    answer = await world.http.post("/graphql", json={"query": DOCUMENTS["createAddOn"], "variables": {"input": {}}})
+    assert "'type'" in answer.json()["errors"][0]["message"]
+
+
+@pytest.mark.xfail(strict=True, reason="apps.delete passes on the 404 of a machine that was gone when its turn came")
+async def test_an_app_goes_with_a_machine_that_is_going(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    platform, stop = world.fly.platform, world.fly.platform.stop
+    asked_again, may_go = asyncio.Event(), asyncio.Event()
+
+    async def forget(_: str) -> None:
+        await may_go.wait()
+
+    async def stop_again(machine_id: str, signal: str, timeout_s: float) -> None:
+        asked_again.set()
+        await stop(machine_id, signal, timeout_s)
+
+    monkeypatch.setattr(platform, "forget", forget)
+    await world.done("DELETE", f"/v1/apps/shop/machines/{world.names['machine']}", query={"force": "true"})
+    monkeypatch.setattr(platform, "stop", stop_again)
+    deletion = asyncio.create_task(world.http.delete("/v1/apps/shop", params={"force": "true"}))
+    async with asyncio.timeout(5):
+        await asked_again.wait()
+    may_go.set()
+    answer = await deletion
+    assert answer.status_code == 202, answer.text
