@@ -5,10 +5,9 @@ Creating and updating succeed when Fly accepts them; whether the machine becomes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import pulumi
 from pulumi import Input, Output, ResourceOptions
 from pulumi.dynamic import CheckFailure, CheckResult, CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
@@ -16,7 +15,21 @@ from components.fly import files
 from components.fly.api import Api, at
 from components.fly.errors import FlyError
 from components.fly.lease import lease, when_free
-from components.fly.normalise import Config, canonical, fingerprint, observed, should_run
+from components.fly.machine_object import (
+    GONE,
+    HALTED,
+    HASH,
+    RUNS,
+    STARTABLE,
+    as_fly_launch_does,
+    body,
+    config_hash,
+    fixed_traits,
+    live_inputs,
+    metadata_of,
+    volumes,
+)
+from components.fly.normalise import Config, canonical
 from components.fly.provider import (
     APP_NAME,
     APP_WANTED,
@@ -27,16 +40,8 @@ from components.fly.provider import (
     changed,
     known,
     matching,
-    whole,
 )
 
-GONE = ("destroying", "destroyed")
-HALTED = ("stopped", "stopping", "suspended", "suspending", "failed", "launch_failed")
-STARTABLE = ("stopped", "suspended")
-RUNS = "started"
-CORDONED = "cordoned"  # runs, and Fly Proxy sends it nothing
-
-HASH = "config_hash"  # also a key of the machine's metadata: tells an interrupted run's machine from an older one
 PRECONDITION_FAILED = 412
 AGREE_S = 60.0  # for the secrets version to arrive at the machine's host, or for a change that came in between
 GONE_S = 60.0
@@ -51,12 +56,12 @@ class MachineProvider(FlyProvider):
             *matching(news, "app", APP_NAME, APP_WANTED),
             *matching(news, "name", APP_NAME, APP_WANTED),
             *matching(news, "region", REGION, REGION_WANTED),
-            *_config_failures(news["config"]),
+            *_failures(news["config"]),
         ]
         if not failures:
-            news["config"] = canonical(_as_fly_launch_does(news))
+            news["config"] = canonical(as_fly_launch_does(news))
         news["state"] = RUNS
-        news[HASH] = _hash(news)
+        news[HASH] = config_hash(news)
         if id_ := olds.get("machine_id"):
             news["machine_id"] = id_  # as `read` found it: an update keeps it, and its preview then knows it
         return CheckResult(news, failures)
@@ -64,7 +69,7 @@ class MachineProvider(FlyProvider):
     def diff(self, _id: str, olds: Props, news: Props) -> DiffResult:
         keys = changed(olds, news)
         replaces = keys & {"app", "name", "region"}
-        if known(news["config"]) and _volumes(olds["config"]) != _volumes(news["config"]):
+        if known(news["config"]) and volumes(olds["config"]) != volumes(news["config"]):
             replaces |= {"config"}
         # The name is unique within the app, and a volume is mounted once: the old machine goes first.
         return DiffResult(bool(keys), sorted(replaces), delete_before_replace=True)
@@ -74,15 +79,10 @@ class MachineProvider(FlyProvider):
         machine = self._named(app, name)
         if machine is None:
             machine = self._create(props)
-        elif (fixed := _fixed(machine["region"], machine["config"])) != (
-            wanted := _fixed(props["region"], props["config"])
-        ):
-            raise FlyError(
-                f"app {app} has a machine {name} ({machine['id']}) {fixed}, not {wanted}, and that cannot change: "
-                f"destroy it with `fly machine destroy {machine['id']} --app {app}`, or give this one another name"
-            )
-        elif _metadata(machine).get(HASH) != props[HASH] or machine["state"] in HALTED:
-            machine = self._update(machine["id"], recorded={}, props=props)
+        else:
+            _refuse_unlike(machine, props)
+            if metadata_of(machine).get(HASH) != props[HASH] or machine["state"] in HALTED:
+                machine = self._update(machine["id"], recorded={}, props=props)
         return CreateResult(machine["id"], _outputs(props, machine))
 
     def read(self, id_: str, props: Props) -> ReadResult:
@@ -91,7 +91,7 @@ class MachineProvider(FlyProvider):
             return ReadResult("", {})
         live = _outputs(props, machine) | {"name": machine["name"], "region": machine["region"]}
         if machine.get("config") and machine.get("host_status", "ok") == "ok":
-            live |= _live_inputs(props, machine)
+            live |= live_inputs(props, machine)
         inputs = {key: live[key] for key in INPUTS if live.get(key) is not None}
         return ReadResult(id_, live, inputs)
 
@@ -123,13 +123,13 @@ class MachineProvider(FlyProvider):
 
     def _create(self, props: Props) -> Props:
         app, name = props["app"], props["name"]
-        body = {"name": name, "region": props["region"], **_body(props, kept={})}
+        sent = {"name": name, "region": props["region"], **body(props, metadata={})}
 
         def create() -> Props:
             made: Props = self.api.send_once(
                 at("apps", app, "machines"),
                 to=f"create machine {name} of app {app}",
-                body=body,
+                body=sent,
                 look=lambda: self._named(app, name),
             )
             return made
@@ -141,13 +141,15 @@ class MachineProvider(FlyProvider):
         app = props["app"]
         path = at("apps", app, "machines", id_)
         to = f"update machine {props['name']} ({id_}) of app {app}"
+        ours = recorded.get("metadata", {})
 
         def update() -> Props:
             live = self._existing(app, id_, to)
+            others = {key: value for key, value in metadata_of(live).items() if key not in ours}
             answer: Props = self.api.send_once(
                 path,
                 to=to,
-                body={"current_version": live["instance_id"], **_body(props, kept=_of_others(live, recorded))},
+                body={"current_version": live["instance_id"], **body(props, metadata=others)},
                 headers=header,
                 look=lambda: _newer_than(live, self.api.get(path, to=to)),
             )
@@ -160,18 +162,16 @@ class MachineProvider(FlyProvider):
         path, to = at("apps", app, "machines", id_, action), f"{action} machine {id_} of app {app}"
         when_free(self.api, app, id_, lambda: self.api.send("POST", path, to=to))
 
-    def _when_agreed(self, change: Any) -> Props:
+    def _when_agreed(self, change: Callable[[], Props]) -> Props:
         """Repeats `change` while Fly says that a version it names is not there: it reads anew each time."""
         give_up_at = self.api.clock.now() + AGREE_S
         while True:
             try:
-                machine: Props = change()
+                return change()
             except FlyError as error:
                 if error.status != PRECONDITION_FAILED or self.api.clock.now() > give_up_at:
                     raise
-                self.api.clock.sleep(POLL_S)
-            else:
-                return machine
+            self.api.clock.sleep(POLL_S)
 
     def _existing(self, app: str, id_: str, to: str) -> Props:
         machine: Props | None = self.api.get(at("apps", app, "machines", id_), to=to)
@@ -193,71 +193,20 @@ def find_machine(api: Api, app: str, id_: str) -> Props | None:
     return next((one for one in machines if one["id"] == id_ and one["state"] not in GONE), None)
 
 
-def _as_fly_launch_does(news: Props) -> Config:
-    """The configuration with what makes `fly status`, `fly logs` and `<group>.process.<app>.internal` work."""
-    config: Config = news["config"]
-    group, region = news["group"], news["region"]
-    return {
-        **config,
-        "env": _with(config.get("env"), {"FLY_PROCESS_GROUP": group, "PRIMARY_REGION": region}),
-        "metadata": _with(config.get("metadata"), {"fly_platform_version": "v2", "fly_process_group": group}),
-    }
-
-
-def _with(given: Any, more: dict[str, str]) -> Any:
-    return {**(given or {}), **more} if given is None or isinstance(given, dict) else given  # not known yet
-
-
-def _body(props: Props, *, kept: Config) -> dict[str, Any]:
-    """What create and update send alike. `kept` are parts of the live configuration that are not ours."""
-    ours = whole(props["config"])
-    config = {
-        **kept,
-        **ours,
-        "files": files.joined(props.get("files") or {}, ours.get("files") or []),
-        "metadata": {**kept.get("metadata", {}), **ours["metadata"], HASH: props[HASH]},
-    }
-    version = props.get("min_secrets_version")
-    return {"config": config, **({} if version is None else {"min_secrets_version": int(version)})}
-
-
-def _of_others(live: Props, recorded: Config) -> Config:
-    """Metadata that others (Fly's own client, a person) have put on the machine: an update would erase it."""
-    ours = recorded.get("metadata", {})
-    return {"metadata": {key: value for key, value in _metadata(live).items() if key not in ours}}
-
-
-def _metadata(machine: Props) -> dict[str, str]:
-    found: dict[str, str] = (machine.get("config") or {}).get("metadata") or {}
-    return found
+def _refuse_unlike(machine: Props, props: Props) -> None:
+    app, name, id_ = props["app"], props["name"], machine["id"]
+    fixed = fixed_traits(machine["region"], machine.get("config") or {})
+    wanted = fixed_traits(props["region"], props["config"])
+    if fixed != wanted:
+        raise FlyError(
+            f"app {app} has a machine {name} ({id_}) {fixed}, not {wanted}, and that cannot change: destroy it with "
+            f"`fly machine destroy {id_} --app {app}`, or give this one another name"
+        )
 
 
 def _newer_than(before: Props, now: Props | None) -> Props | None:
     """Under our lease a new version can only be ours."""
     return now if now and now["instance_id"] != before["instance_id"] else None
-
-
-def _live_inputs(props: Props, machine: Props) -> Props:
-    wanted = whole(props["config"])
-    live = canonical(machine["config"])
-    texts, rest = files.split(
-        live.pop("files", None) or [], keep={file["guest_path"] for file in wanted.get("files", [])}
-    )
-    seen = observed(wanted, {**live, "files": rest} if rest else live)
-    inputs = {"config": seen, "files": texts, "state": _state(machine, live)}
-    return {**inputs, HASH: _hash({**props, **inputs})}
-
-
-def _state(machine: Props, config: Config) -> str:
-    """`started` for all that is as it should be, or on the way there."""
-    if machine["state"] in HALTED and should_run(config):
-        return str(machine["state"])
-    return CORDONED if machine.get("cordoned") else RUNS
-
-
-def _hash(inputs: Props) -> Any:
-    told = whole([inputs["config"], inputs.get("files") or {}, inputs.get("min_secrets_version")])
-    return fingerprint(told) if known(told) else pulumi.UNKNOWN
 
 
 def _outputs(props: Props, machine: Props) -> Props:
@@ -269,15 +218,7 @@ def _outputs(props: Props, machine: Props) -> Props:
     }
 
 
-def _fixed(region: str, config: Config) -> str:
-    return f"in {region} with {' and '.join(f'volume {volume}' for volume in _volumes(config)) or 'no volume'}"
-
-
-def _volumes(config: Config) -> list[str]:
-    return [mount.get("volume") for mount in config.get("mounts") or []]
-
-
-def _config_failures(config: Config) -> list[CheckFailure]:
+def _failures(config: Config) -> list[CheckFailure]:
     env = config.get("env") or {}
     return [
         *([] if config.get("image") else [CheckFailure("config", "the machine's configuration names no image")]),

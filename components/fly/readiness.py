@@ -13,7 +13,8 @@ from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Re
 
 from components.fly.api import at
 from components.fly.errors import FlyError
-from components.fly.machine import GONE, HALTED, find_machine
+from components.fly.machine import find_machine
+from components.fly.machine_object import GONE, HALTED
 from components.fly.normalise import canonical, should_run
 from components.fly.provider import FlyProvider, Props, changed, known
 
@@ -96,7 +97,8 @@ def is_well(machine: Props) -> bool:
     if machine["state"] != "started":
         return machine["state"] in HALTED and not should_run(canonical(machine.get("config") or {}))
     checks = machine.get("checks") or []
-    return len(checks) >= bool(_checks_wanted(machine)) and all(check["status"] == "passing" for check in checks)
+    # Fly lists no results for a moment after the start, although checks are configured.
+    return all(check["status"] == "passing" for check in checks) and bool(checks or not _has_checks(machine))
 
 
 def exits_of(machine: Props) -> list[Props]:
@@ -137,11 +139,9 @@ def _not_ready(app: str, machine: Props, why: str) -> FlyError:
     return FlyError("; ".join(lines))
 
 
-def _checks_wanted(machine: Props) -> int:
+def _has_checks(machine: Props) -> bool:
     config = machine.get("config") or {}
-    return len(config.get("checks") or {}) + sum(
-        len(service.get("checks") or []) for service in config.get("services") or []
-    )
+    return bool(config.get("checks")) or any(service.get("checks") for service in config.get("services") or [])
 
 
 def _tell(line: str) -> None:

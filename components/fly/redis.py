@@ -93,10 +93,12 @@ class RedisProvider(FlyProvider):
         return UpdateResult(news)
 
     def delete(self, id_: str, _props: Props) -> None:
-        if find_redis(self.api, id_) is not None:
-            self.api.graphql(
-                DELETE, {"input": {"name": id_, "provider": PROVIDER}}, to=f"delete the Redis database {id_}"
-            )
+        try:
+            wanted = {"name": id_, "provider": PROVIDER}
+            self.api.graphql(DELETE, {"input": wanted}, to=f"delete the Redis database {id_}")
+        except FlyError as error:
+            if not _is_missing(error):
+                raise
 
     def _create(self, props: Props) -> Props:
         name, slug = props["name"], props["organization"]
@@ -184,12 +186,16 @@ def find_redis(api: Api, name: str) -> Props | None:
     try:
         data = api.graphql(FIND, {"name": name, "provider": PROVIDER}, to=f"read the Redis database {name}")
     except FlyError as error:
-        # GraphQL's way to say 404; older answers carry no code.
-        if error.status == 404 or "could not find" in str(error).lower():
+        if _is_missing(error):
             return None
         raise
     found: Props | None = data["addOn"]
     return found
+
+
+def _is_missing(error: FlyError) -> bool:
+    """GraphQL's way to say 404; older answers carry no code."""
+    return error.status == 404 or "could not find" in str(error).lower()
 
 
 def _options(live: Props, props: Props) -> Props:

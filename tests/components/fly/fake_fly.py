@@ -536,7 +536,10 @@ class FakeFly:
             found["addOnPlan"] = next(one for one in PLANS if one["id"] == given["planId"])
             found |= {"options": given["options"], "metadata": given["metadata"]}
             return {"data": {"updateAddOn": {"addOn": found}}}
+        missing = {"message": "Could not find Add-On", "extensions": {"code": "NOT_FOUND"}}
         if "deleteAddOn(" in query:
+            if given["name"] not in self.databases:
+                return {"errors": [missing | {"path": ["deleteAddOn"]}], "data": {"deleteAddOn": None}}
             del self.databases[given["name"]]
             return {"data": {"deleteAddOn": {"deletedAddOnName": given["name"]}}}
         if "addOnPlans(" in query:
@@ -545,8 +548,7 @@ class FakeFly:
             known = variables["slug"] == ORGANIZATION
             return {"data": {"organization": {"id": f"org-{ORGANIZATION}"} if known else None}}
         if variables["name"] not in self.databases:
-            missing = {"message": "Could not find Add-On", "extensions": {"code": "NOT_FOUND"}, "path": ["addOn"]}
-            return {"errors": [missing], "data": {"addOn": None}}
+            return {"errors": [missing | {"path": ["addOn"]}], "data": {"addOn": None}}
         return {"data": {"addOn": self.databases[variables["name"]]}}
 
     def _ulid(self) -> str:

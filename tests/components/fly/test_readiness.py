@@ -69,6 +69,15 @@ def test_checks_are_waited_for_too(
     assert lines[0].endswith("started, waiting for ready, 10 s so far")
 
 
+def test_no_result_yet_is_no_passing_check(fly: FakeFly, machine: Managed, ready: Managed, clock: FakeClock) -> None:
+    machine.up(**INPUTS)
+    clock.after(START_S, lambda: fly.machine("gw", "edge-1").update(checks=[]))
+    clock.after(20, lambda: fly.set_check("gw", "edge-1", "passing"))
+    began = clock.now()
+    wait_for(ready, machine)
+    assert clock.now() - began >= 20
+
+
 def test_a_machine_without_checks_has_to_run(machine: Managed, ready: Managed) -> None:
     machine.up(**with_config(services=[]))
     assert wait_for(ready, machine) == "create"

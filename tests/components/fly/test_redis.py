@@ -46,7 +46,14 @@ def test_a_database_lives_and_dies(fly: FakeFly, redis: Managed) -> None:
     assert redis.up(**CACHE) == "same"
     redis.destroy()
     assert fly.databases == {}
-    redis.provider.delete("cache", {})
+
+
+@pytest.mark.parametrize("happened", [True, False], ids=["happened", "did not happen"])
+def test_an_unclear_deletion_is_repeated(fly: FakeFly, redis: Managed, happened: bool) -> None:
+    redis.up(**CACHE)
+    fly.fail("POST /graphql", httpx.ReadTimeout("slow"), happened=happened)
+    redis.destroy()
+    assert fly.databases == {}
 
 
 def test_its_url_is_waited_for_and_follows_a_reset_password(fly: FakeFly, redis: Managed, url: Managed) -> None:
