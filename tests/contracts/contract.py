@@ -5,6 +5,7 @@ A problem is one line: the call, the place, what is wrong. It never holds a valu
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -109,6 +110,7 @@ class Contract:
         return "/".join(part if part in known else "…" for part in path.split("/"))
 
 
+@functools.cache
 def load() -> Contract:
     return Contract(yaml.safe_load(REST.read_text()))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -235,5 +236,6 @@ def _without_literals(message: str) -> str:
     return re.sub(r'"[^"]*"|(?<=value: ).*', "…", message)
 
 
+@functools.cache
 def load() -> GraphqlContract:
     return GraphqlContract(SDL.read_text())
