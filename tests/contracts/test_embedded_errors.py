@@ -188,7 +188,7 @@ KNOWN = {
     "Config.mounts": st.sampled_from([[], [{"volume": "{volume}", "path": "/data"}], [{"volume": "x", "path": "/y"}]]),
 }
 bounded = settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     derandomize=True,  # a test that is red once in a while teaches to look away
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
