@@ -50,7 +50,7 @@ async def answer(request: web.Request) -> web.Response:
 
 def _error(error: graphql.GraphQLError) -> dict[str, Any]:
     cause = error.original_error
-    if cause is None:
+    if cause is None or isinstance(cause, graphql.GraphQLError):
         return dict(error.formatted)
     if isinstance(cause, ApiError):
         code = {403: "UNAUTHORIZED", 404: "NOT_FOUND"}.get(cause.status, "UNPROCESSABLE")

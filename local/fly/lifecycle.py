@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, get_args
+from typing import Any
 
 from aiohttp import web
 
@@ -97,7 +97,10 @@ class Lifecycle(PlatformEvents):
             # Whatever transition it is in may be waiting for the process to end.
             await self.platform.stop(machine.id, "SIGKILL", 0)
         async with self._turn(machine) as continue_with:
-            self._refuse_unless(machine, "destroyed without force", *(get_args(State) if kill else AT_REST))
+            if machine.state == "destroyed":
+                return  # somebody else's request was faster
+            if not kill:
+                self._refuse_unless(machine, "destroyed without force", *AT_REST)
             self._enter(machine, "destroying", "destroy", "user")
             continue_with(self._destroy(machine))
 
@@ -126,7 +129,7 @@ class Lifecycle(PlatformEvents):
         elif exit.requested:
             self._record_exit(machine, exit, restarting=False)
         else:
-            self._spawn(self._after_exit(machine, exit))
+            self._spawn(self._after_exit(machine, exit, self._starts.get(machine_id, 0)))
 
     def check_changed(self, machine_id: str, check: Check) -> None:
         """Nothing is kept: who wants to know the checks asks the platform."""
@@ -154,7 +157,7 @@ class Lifecycle(PlatformEvents):
 
     async def _resume(self, machine: Machine, *, running: bool, end: Exit | None) -> None:
         if machine.state == "started" and end is not None and not end.requested:
-            self._spawn(self._after_exit(machine, end))
+            self._spawn(self._after_exit(machine, end, self._starts.get(machine.id, 0)))
             return
         async with self._turn(machine) as continue_with:
             match machine.state:
@@ -220,8 +223,8 @@ class Lifecycle(PlatformEvents):
         self._turns.pop(machine.id, None)
         self._starts.pop(machine.id, None)
 
-    async def _after_exit(self, machine: Machine, exit: Exit) -> None:
-        starts = self._starts.get(machine.id, 0)
+    async def _after_exit(self, machine: Machine, exit: Exit, starts: int) -> None:
+        """`starts` tells which of the machine's processes ended: by our turn another one may run."""
         async with self._turn(machine, patient=True) as continue_with:
             if machine.state != "started" or self._starts.get(machine.id, 0) != starts:
                 self._record_exit(machine, exit, restarting=False)
@@ -235,15 +238,14 @@ class Lifecycle(PlatformEvents):
                 pause_s = restarts.pause(self._world.settings.restart_pause_s, machine.restarts)
                 machine.restarts += 1
                 self._enter(machine, "restarting")
-                self._spawn(self._start_later(machine, pause_s))
+                self._spawn(self._start_later(machine, starts, pause_s))
             elif config.get("auto_destroy"):
                 self._enter(machine, "destroying", "destroy", "flyd")
                 continue_with(self._destroy(machine))
             else:
                 self._enter(machine, "stopped")
 
-    async def _start_later(self, machine: Machine, pause_s: float) -> None:
-        starts = self._starts.get(machine.id, 0)
+    async def _start_later(self, machine: Machine, starts: int, pause_s: float) -> None:
         await asyncio.sleep(pause_s)
         async with self._turn(machine, patient=True) as continue_with:
             if machine.state == "restarting" and self._starts.get(machine.id, 0) == starts:

@@ -305,13 +305,11 @@ async def test_no_mutation_breaks_it(world: World, body: dict[str, Any], complet
         assert "made a mistake" not in answer.text
 
 
-@pytest.mark.xfail(strict=True, reason="graphql_api._error takes graphql-core's own error about a variable for ours")
 async def test_a_wrong_variable_is_the_clients_mistake(world: World) -> None:
     answer = await world.http.post("/graphql", json={"query": DOCUMENTS["createAddOn"], "variables": {"input": {}}})
     assert "'type'" in answer.json()["errors"][0]["message"]
 
 
-@pytest.mark.xfail(strict=True, reason="apps.delete passes on the 404 of a machine that was gone when its turn came")
 async def test_an_app_goes_with_a_machine_that_is_going(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     platform, stop = world.fly.platform, world.fly.platform.stop
     asked_again, may_go = asyncio.Event(), asyncio.Event()

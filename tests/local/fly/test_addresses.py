@@ -33,6 +33,9 @@ async def test_each_request_makes_another_address_except_the_shared_one(fly: Fly
         await fly.http.post(f"{app}/ip_assignments", json={"type": kind})
     own = [ip["ip"] for ip in (await fly.http.get(f"{app}/ip_assignments")).json()["ips"]]
     assert len(own) == len(set(own)) == 3
+    ips = (await fly.http.get(f"{app}/ip_assignments")).json()["ips"]
+    again = (await fly.http.post(f"{app}/ip_assignments", json={"type": "shared_v4"})).json()
+    assert again in ips, "the very same one"
     shared = (await fly.http.post(f"{other}/ip_assignments", json={"type": "shared_v4"})).json()["ip"]
     assert shared in own, "it is shared between apps"
     await fly.http.delete(f"{other}/ip_assignments/{shared}")

@@ -140,17 +140,23 @@ async def test_a_machine_that_cannot_start_has_failed_and_says_why(fly: Fly) -> 
     assert (await fly.http.get("/_embedded/status")).json()["machines"][0]["failure"] is None
 
 
-async def test_an_old_report_does_not_touch_the_new_process(fly: Fly) -> None:
+@pytest.mark.parametrize("report_first", [True, False])
+async def test_an_old_report_does_not_touch_the_new_process(fly: Fly, report_first: bool) -> None:
     """The process ends while the machine is being restarted: its end must not start a second one."""
     app = await fly.app()
     machine = await fly.machine(config={"image": "known", "restart": ALWAYS})
     path = f"{app}/machines/{machine['id']}"
     fly.platform.may_stop.clear()
     await fly.http.post(f"{path}/restart")
-    fly.platform.die(machine["id"], 1)
-    fly.platform.may_stop.set()
+    if report_first:
+        fly.platform.die(machine["id"], 1)
+        fly.platform.may_stop.set()
+    else:
+        fly.platform.may_stop.set()
+        fly.platform.die(machine["id"], 1)
     await fly.reaches(path, "started")
     await asyncio.sleep(0.05)
+    assert fly.platform.runs(machine["id"])
     assert len(fly.platform.started) == 2
 
 
