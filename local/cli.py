@@ -51,7 +51,12 @@ def up(state: StateFolder = DEFAULT_FOLDER) -> None:
             stack.configure(openai_base_url, openai_api_key)
         code = stack.pulumi.run("up", "--yes", "--skip-preview", "--suppress-permalink=true")
         if code:
-            say.print("[red]pulumi up did not finish.[/] What it made is kept; `scripts/local up` goes on from there.")
+            for machine in stack.machines():
+                if machine["failure"]:
+                    say.print(
+                        f"machine {machine['name']} cannot run: {machine['failure']}", markup=False, soft_wrap=True
+                    )
+            say.print("pulumi up did not finish. What it made is kept; `scripts/local up` goes on from there.")
             raise typer.Exit(code)
         stack.publish_dns()
     print_summary(stack)
@@ -101,10 +106,10 @@ def status(state: StateFolder = DEFAULT_FOLDER, as_json: AsJson = False) -> None
 
 
 def print_status(description: dict[str, Any]) -> None:
-    table = Table("machine", "group", "state", "checks", "address", "pid")
+    cells = ("name", "group", "state", "address", "pid", "failure")
+    table = Table(*cells)
     for machine in description["machines"]:
-        cells = ("name", "group", "state", "checks", "address", "pid")
-        table.add_row(*(str(machine.get(cell) or "-") for cell in cells))
+        table.add_row(*(str(machine[cell] or "-") for cell in cells))
     show.print(table if description["machines"] else "No machine. `scripts/local up` makes them.")
     for name in ("gateway_url", "langfuse_url", "fly_api_url", "state_folder"):
         show.print(f"{name:<13} {description[name]}", soft_wrap=True)
@@ -126,12 +131,23 @@ def logs(
         "provider": [stack.state.logs / "provider.log"],
     }
     files = [path for path in own.get(group, []) if path.exists()]
-    machines = (stack.fly.status() or {"machines": []})["machines"]
+    machines = stack.machines()
     files += [Path(machine["log"]) for machine in machines if machine["group"] == group]
+    for machine in machines:
+        if machine["group"] == group and machine["failure"]:
+            show.print(f"{machine['name']}: {machine['failure']}", markup=False, soft_wrap=True)
     if not files:
         known = sorted({machine["group"] for machine in machines} | {"fly", "provider"})
         raise LocalError(f"no log of {group!r}; there are {', '.join(known)}")
-    subprocess.run(["tail", f"--lines={lines}", *(["--follow=name"] if follow else []), *map(str, files)], check=False)
+    subprocess.run(
+        [
+            "tail",
+            f"--lines={lines}",
+            *(["--follow=name"] if follow else []),
+            *(str(file) for file in files if file.exists()),
+        ],
+        check=False,
+    )
 
 
 @app.command()

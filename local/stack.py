@@ -100,9 +100,14 @@ class LocalStack:
         """Where a hostname of the stack answers on this machine."""
         return f"http://127.0.0.1:{self.settings.hostnames[HOSTNAMES[hostname]]}"
 
+    def machines(self) -> list[dict[str, Any]]:
+        """name, group, state, address, pid, log, and why it cannot run (failure); none while the stack is down."""
+        machines: list[dict[str, Any]] = (self.fly.status() or {"machines": []})["machines"]
+        return machines
+
     def describe(self) -> dict[str, Any]:
         """Everything that other programs build on; holds secrets."""
-        live = self.fly.status() or {"machines": [], "redis": []}
+        live = self.fly.status() or {"redis": []}
         outputs = self.pulumi.outputs()
         offline = background.running(self.provider_record) is not None
         return {
@@ -112,7 +117,7 @@ class LocalStack:
             "fly_token": self.settings.token,
             "fly_proxy_url": f"http://127.0.0.1:{self.settings.proxy_port}",
             "teams": outputs.get("team_keys", {}),
-            "machines": live["machines"],
+            "machines": self.machines(),
             "redis": live["redis"],
             "database": None,
             "state_folder": str(self.state.folder),
@@ -147,13 +152,15 @@ class LocalStack:
             raise LocalError(f"still running after `down`: {', '.join(f'{p.name()} ({p.pid})' for p in left)}")
 
     def processes(self) -> list[psutil.Process]:
-        """Processes started by this stack that still run, whoever their parent is now."""
-        marker = str(self.state.folder)
-        found = []
-        for process in psutil.process_iter(["cmdline"]):
-            if process.pid != os.getpid() and any(marker in part for part in process.info["cmdline"] or ()):
-                found.append(process)
-        return found
+        """What of this stack still runs: told by the state folder in its arguments, or by a listener in its network."""
+        folder, network = str(self.state.folder), f"127.{self.settings.network}."
+        listening = {c.pid for c in psutil.net_connections("tcp") if c.laddr and c.laddr.ip.startswith(network)}
+        return [
+            process
+            for process in psutil.process_iter(["cmdline"])
+            if process.pid != os.getpid()
+            and (process.pid in listening or any(folder in part for part in process.info["cmdline"] or ()))
+        ]
 
     def wipe(self) -> None:
         if self.state.exists:

@@ -11,9 +11,11 @@ from tests.end_to_end.local import Local
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     """One stack for the tests of this worker that leave it as they found it."""
     stack = Local(tmp_path_factory.mktemp("stack"))
-    stack.run("up")
-    yield stack
-    stack.run("reset")
+    try:
+        stack.run("up")
+        yield stack
+    finally:
+        stack.run("reset")
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import yaml
 
 ROOT = Path(__file__).parent.parent.parent
 UP_TIMEOUT_S = 300
+DEFAULTS: dict[str, Any] = {
+    key: entry.get("default") for key, entry in yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"].items()
+}
 CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello, who answers?"}]}
 
 
@@ -54,6 +58,15 @@ class Local:
             check=True,
         ).stdout
         return dict(line.split("=", 1) for line in printed.split("\0") if "=" in line)
+
+    def configure(self, key: str, value: object) -> None:
+        """As a person edits the stack's file; None removes the key, so that Pulumi.yaml's default counts again."""
+        file = Path(self.environment["PULUMI_OPTION_CONFIG_FILE"])
+        document = yaml.safe_load(file.read_text())
+        document["config"].pop(f"hotdash-llm-gateway:{key}", None)
+        if value is not None:
+            document["config"][f"hotdash-llm-gateway:{key}"] = value
+        file.write_text(yaml.safe_dump(document))
 
     def status(self) -> dict[str, Any]:
         document: dict[str, Any] = json.loads(

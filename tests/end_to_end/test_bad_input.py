@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-import yaml
 
 from tests.end_to_end.local import Local, finished
 
@@ -63,16 +62,6 @@ def stack(empty: Local) -> Iterator[Local]:
     file.write_text(before)
 
 
-def configure(stack: Local, key: str, value: object) -> None:
-    """As a person edits the stack's file; None removes the key."""
-    file = stack.folder / "Pulumi.local.yaml"
-    document = yaml.safe_load(file.read_text())
-    document["config"][f"hotdash-llm-gateway:{key}"] = value
-    if value is None:
-        del document["config"][f"hotdash-llm-gateway:{key}"]
-    file.write_text(yaml.safe_dump(document))
-
-
 def refused(stack: Local, *command: str) -> str:
     """What a person reads when the command fails as it should: one error, no traceback."""
     done = stack.pulumi(*command, check=False)
@@ -84,7 +73,7 @@ def refused(stack: Local, *command: str) -> str:
 
 @pytest.mark.parametrize(("key", "value", "message"), BAD, ids=[f"{key}-{message[:20]}" for key, _, message in BAD])
 def test_a_bad_setting_is_one_message(stack: Local, key: str, value: object, message: str) -> None:
-    configure(stack, key, value)
+    stack.configure(key, value)
     assert message in refused(stack, "preview")
 
 
@@ -92,7 +81,7 @@ UP = ("up", "--yes", "--skip-preview")
 
 
 def test_another_organisations_app_name_is_refused(stack: Local) -> None:
-    configure(stack, "app", "llm-gateway")  # the embedded Fly gives it to somebody else
+    stack.configure("app", "llm-gateway")  # the embedded Fly gives it to somebody else
     out = refused(stack, *UP)
     assert "llm-gateway" in out
     assert "organization" in out
@@ -106,7 +95,7 @@ def test_a_wrong_token_is_named(stack: Local) -> None:
 
 
 def test_fly_being_down_is_named(stack: Local) -> None:
-    configure(stack, "flyApiUrl", "http://127.0.0.1:9")
+    stack.configure("flyApiUrl", "http://127.0.0.1:9")
     out = refused(stack, *UP)
     assert "http://127.0.0.1:9" in out
     assert "flyApiUrl" in out
@@ -131,7 +120,7 @@ class _Html(BaseHTTPRequestHandler):
 def test_html_instead_of_fly_is_named(stack: Local) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), _Html) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        configure(stack, "flyApiUrl", f"http://127.0.0.1:{server.server_port}")
+        stack.configure("flyApiUrl", f"http://127.0.0.1:{server.server_port}")
         out = refused(stack, *UP)
         server.shutdown()
     assert "HTML" in out

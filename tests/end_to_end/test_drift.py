@@ -45,7 +45,7 @@ def unset_a_secret(local: Local) -> set[str]:
 
 def edit_a_machines_environment(local: Local) -> set[str]:
     machine = machine_named(local, "edge-1")
-    config = machine["config"] | {"env": machine["config"]["env"] | {"LISTEN": "0.0.0.0"}}
+    config = machine["config"] | {"env": machine["config"]["env"] | {"LISTEN": "::", "ADDED": "by hand"}}
     local.fly("POST", f"{APP}/machines/{machine['id']}", json={"config": config})
     return {"edge-1", "edge-1-ready"}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 from collections import Counter
@@ -12,7 +11,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.end_to_end.local import CHAT, Local
+from tests.end_to_end.local import CHAT, DEFAULTS, Local
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("stack")]
 
@@ -23,15 +22,16 @@ KILL_AFTER = 30
 
 @pytest.fixture
 def two_machines(local: Local) -> Iterator[Local]:
-    groups = json.loads(local.pulumi("config", "get", "groups").out)
-    local.pulumi("config", "set", "--path", "groups.gateway.count", "2")
-    local.pulumi("config", "set", "--path", "teams.admin.requestsPerMinute", "100000")
-    local.pulumi("up", "--yes", "--skip-preview")
-    yield local
-    assert groups["gateway"]["count"] == 1
-    local.pulumi("config", "set", "--path", "groups.gateway.count", "1")
-    local.pulumi("config", "set", "--path", "teams.admin.requestsPerMinute", "200")
-    local.pulumi("up", "--yes", "--skip-preview")
+    groups, teams = DEFAULTS["groups"], DEFAULTS["teams"]
+    local.configure("groups", groups | {"gateway": groups["gateway"] | {"count": 2}})
+    local.configure("teams", teams | {"admin": teams["admin"] | {"requestsPerMinute": 100_000}})
+    try:
+        local.pulumi("up", "--yes", "--skip-preview")
+        yield local
+    finally:
+        local.configure("groups", None)
+        local.configure("teams", None)
+        local.pulumi("up", "--yes", "--skip-preview")
 
 
 async def test_a_killed_machine_costs_no_request_beyond_those_in_its_hands(two_machines: Local) -> None:

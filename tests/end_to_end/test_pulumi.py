@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.end_to_end.local import ROOT, Local
+from tests.end_to_end.local import DEFAULTS, ROOT, Local
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("pulumi")]
 
@@ -22,9 +22,11 @@ APP = "/v1/apps/hotdash-llm-gateway"
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     """A stack this module may take apart."""
     stack = Local(tmp_path_factory.mktemp("own"))
-    stack.run("up")
-    yield stack
-    stack.run("reset")
+    try:
+        stack.run("up")
+        yield stack
+    finally:
+        stack.run("reset")
 
 
 def test_a_preview_of_an_unchanged_stack_has_no_changes(own: Local) -> None:
@@ -61,8 +63,8 @@ def test_a_target_updates_nothing_else(own: Local) -> None:
 
 
 def test_ctrl_c_in_the_middle_of_an_up_is_clean_and_the_next_up_converges(own: Local) -> None:
-    own.pulumi("config", "set", "readinessTimeoutSeconds", "290")
-    own.pulumi("config", "set", "--path", "groups.gateway.memoryMb", "1024")
+    groups = DEFAULTS["groups"]
+    own.configure("groups", groups | {"gateway": groups["gateway"] | {"memoryMb": 1024}})
     running = subprocess.Popen(
         ["pulumi", "up", "--yes", "--skip-preview", "--non-interactive"],
         cwd=ROOT,
