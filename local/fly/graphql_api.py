@@ -91,8 +91,6 @@ class Resolvers:
             "resetAddOnPassword": self.reset_add_on_password,
         }
 
-    # Organizations, apps, regions
-
     def organization(self, _: Info, id: str | None = None, name: str | None = None, slug: str | None = None) -> Node:
         own = self._world.organization
         for sent, known in ((id, own.id), (name, own.name), (slug, own.slug)):
@@ -124,8 +122,6 @@ class Resolvers:
     def nearest_region(self, _: Info, **__: Any) -> Node:
         return region_node(REGIONS[self._world.settings.region])
 
-    # Addresses
-
     def allocate_ip_address(self, _: Info, input: dict[str, Any]) -> Node:
         app = self._app(input["appId"])
         self._own_organization(input.get("organizationId"))
@@ -140,8 +136,6 @@ class Resolvers:
         addresses.release(self._world, app, input["ip"])
         self._lifecycle.publish_names()
         return self._payload(input, app=self._nodes.app(app))
-
-    # Redis
 
     def add_on(self, _: Info, id: str | None = None, name: str | None = None, provider: str | None = None) -> Node:
         return self._nodes.redis(self._redis(id, name, provider))

@@ -1,13 +1,11 @@
-"""How machines move between states. One transition of a machine at a time: the next request waits for its turn."""
+"""How machines move between states, because of requests or by themselves."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Callable
 
 from aiohttp import web
 
@@ -17,20 +15,17 @@ from local.fly.errors import ApiError
 from local.fly.names import Names, private_names
 from local.fly.objects import Machine, Source, State
 from local.fly.times import nanoseconds, rfc3339
+from local.fly.turns import Turns
 from local.fly.world import World, event
 
 log = logging.getLogger(__name__)
 
-# So long a request waits for the transition before it, which may be a program that takes its time to end.
-TURN_DEADLINE_S = 30.0
 # Fly's own for a machine without stop_config.
 STOP_SIGNAL = "SIGINT"
 STOP_TIMEOUT_S = 5.0
 
 AT_REST: tuple[State, ...] = ("created", "stopped", "failed")
 STEADY: tuple[State, ...] = (*AT_REST, "started", "restarting")
-
-ContinueWith = Callable[[Coroutine[Any, Any, None]], None]
 
 
 class Lifecycle(PlatformEvents):
@@ -40,24 +35,21 @@ class Lifecycle(PlatformEvents):
         self._world = world
         self.platform = make_platform(self)
         self.pids: dict[str, int] = {}
-        self._turns: dict[str, asyncio.Lock] = {}
+        self._turns = Turns(self._broke_off)
         self._starts: dict[str, int] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
         self._names: Names | None = None
         self._ended_while_away: dict[str, Exit] | None = None
         self._closing = False
 
-    # Requests
-
     async def create(self, machine: Machine) -> None:
         """Runs a new machine, or leaves it stopped where `launch` is false."""
-        async with self._turn(machine) as continue_with:
+        async with self._turns.turn(machine) as continue_with:
             self._enter(machine, "created", "launch", "user")
             continue_with(self._settle(machine))
 
     async def replace(self, machine: Machine, change: Callable[[], None]) -> None:
         """Puts a new version in the place of the running one. `change` makes it, or raises and nothing happens."""
-        async with self._turn(machine) as continue_with:
+        async with self._turns.turn(machine) as continue_with:
             self._refuse_unless(machine, "updated", *STEADY)
             signal, timeout_s = self.stop_config(machine)
             change()
@@ -67,7 +59,7 @@ class Lifecycle(PlatformEvents):
 
     async def start(self, machine: Machine) -> State:
         """The state it was in. A started machine stays as it is."""
-        async with self._turn(machine) as continue_with:
+        async with self._turns.turn(machine) as continue_with:
             self._refuse_unless(machine, "started", *STEADY)
             before = machine.state
             if before != "started":
@@ -77,7 +69,7 @@ class Lifecycle(PlatformEvents):
             return before
 
     async def stop(self, machine: Machine, signal: str, timeout_s: float) -> None:
-        async with self._turn(machine) as continue_with:
+        async with self._turns.turn(machine) as continue_with:
             self._refuse_unless(machine, "stopped", *STEADY)
             if machine.state not in ("stopped", "failed"):
                 self._enter(machine, "stopping", "stop", "user")
@@ -85,7 +77,7 @@ class Lifecycle(PlatformEvents):
 
     async def restart(self, machine: Machine, signal: str, timeout_s: float) -> None:
         """The same version with the same secrets, in a new process."""
-        async with self._turn(machine) as continue_with:
+        async with self._turns.turn(machine) as continue_with:
             self._refuse_unless(machine, "restarted", *STEADY)
             machine.restarts = 0
             self._enter(machine, "restarting", "restart", "user")
@@ -96,7 +88,7 @@ class Lifecycle(PlatformEvents):
         if kill:
             # Whatever transition it is in may be waiting for the process to end.
             await self.platform.stop(machine.id, "SIGKILL", 0)
-        async with self._turn(machine) as continue_with:
+        async with self._turns.turn(machine) as continue_with:
             if machine.state == "destroyed":
                 return  # somebody else's request was faster
             if not kill:
@@ -117,8 +109,6 @@ class Lifecycle(PlatformEvents):
             self._names = names
             self.platform.publish_names(names)
 
-    # Reports of the platform
-
     def exited(self, machine_id: str, instance_id: str, exit: Exit) -> None:
         machine = self._world.store.machines.get(machine_id)
         if machine is None or self._closing:
@@ -129,12 +119,10 @@ class Lifecycle(PlatformEvents):
         elif exit.requested:
             self._record_exit(machine, exit, restarting=False)
         else:
-            self._spawn(self._after_exit(machine, exit, self._starts.get(machine_id, 0)))
+            self._turns.spawn(self._after_exit(machine, exit, self._starts.get(machine_id, 0)))
 
     def check_changed(self, machine_id: str, check: Check) -> None:
         """Nothing is kept: who wants to know the checks asks the platform."""
-
-    # Start and end of the daemon
 
     async def resume(self) -> None:
         """Takes over the machines an earlier daemon left, and ends the transitions it could not end."""
@@ -150,16 +138,14 @@ class Lifecycle(PlatformEvents):
     async def close(self, *, stop_everything: bool) -> None:
         """What stands as started is started again by the next daemon, whatever its restart policy."""
         self._closing = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._turns.close()
         await self.platform.close(stop_everything=stop_everything)
 
     async def _resume(self, machine: Machine, *, running: bool, end: Exit | None) -> None:
         if machine.state == "started" and end is not None and not end.requested:
-            self._spawn(self._after_exit(machine, end, self._starts.get(machine.id, 0)))
+            self._turns.spawn(self._after_exit(machine, end, self._starts.get(machine.id, 0)))
             return
-        async with self._turn(machine) as continue_with:
+        async with self._turns.turn(machine) as continue_with:
             match machine.state:
                 case "started" if not running:
                     self._enter(machine, "starting", "start", "flyd")
@@ -178,8 +164,6 @@ class Lifecycle(PlatformEvents):
                     continue_with(self._replace(machine, *self.stop_config(machine)))
                 case "destroying":
                     continue_with(self._destroy(machine))
-
-    # Transitions
 
     async def _settle(self, machine: Machine) -> None:
         if machine.launch:
@@ -220,12 +204,12 @@ class Lifecycle(PlatformEvents):
             machine.secrets = {}
             machine.lease = None
             self._enter(machine, "destroyed", "destroy", "flyd")
-        self._turns.pop(machine.id, None)
+        self._turns.forget(machine)
         self._starts.pop(machine.id, None)
 
     async def _after_exit(self, machine: Machine, exit: Exit, starts: int) -> None:
         """`starts` tells which of the machine's processes ended: by our turn another one may run."""
-        async with self._turn(machine, patient=True) as continue_with:
+        async with self._turns.turn(machine, patient=True) as continue_with:
             if machine.state != "started" or self._starts.get(machine.id, 0) != starts:
                 self._record_exit(machine, exit, restarting=False)
                 return
@@ -238,7 +222,7 @@ class Lifecycle(PlatformEvents):
                 pause_s = restarts.pause(self._world.settings.restart_pause_s, machine.restarts)
                 machine.restarts += 1
                 self._enter(machine, "restarting")
-                self._spawn(self._start_later(machine, starts, pause_s))
+                self._turns.spawn(self._start_later(machine, starts, pause_s))
             elif config.get("auto_destroy"):
                 self._enter(machine, "destroying", "destroy", "flyd")
                 continue_with(self._destroy(machine))
@@ -247,53 +231,21 @@ class Lifecycle(PlatformEvents):
 
     async def _start_later(self, machine: Machine, starts: int, pause_s: float) -> None:
         await asyncio.sleep(pause_s)
-        async with self._turn(machine, patient=True) as continue_with:
+        async with self._turns.turn(machine, patient=True) as continue_with:
             if machine.state == "restarting" and self._starts.get(machine.id, 0) == starts:
                 self._enter(machine, "starting", "start", "flyd")
                 continue_with(self._start(machine))
 
-    # Turns
-
-    @asynccontextmanager
-    async def _turn(self, machine: Machine, *, patient: bool = False) -> AsyncIterator[ContinueWith]:
-        """Waits for the transition before this one. What is given to the yielded function runs on behind the block,
-        and the turn ends with it."""
-        lock = self._turns.setdefault(machine.id, asyncio.Lock())
-        try:
-            async with asyncio.timeout(None if patient else TURN_DEADLINE_S):
-                await lock.acquire()
-        except TimeoutError:
-            raise ApiError(412, f"machine {machine.id} is still {machine.state}: try again when it is not") from None
-        rest: list[Coroutine[Any, Any, None]] = []
-        try:
-            yield rest.append
-        finally:
-            if rest:
-                self._spawn(self._finish(machine, rest[0], lock))
-            else:
-                lock.release()
-
-    async def _finish(self, machine: Machine, transition: Coroutine[Any, Any, None], lock: asyncio.Lock) -> None:
-        try:
-            await transition
-        except LaunchError as error:
-            self._fail(machine, str(error))
-        except Exception as error:
-            log.exception("machine %s: its transition broke off", machine.id)
-            self._fail(machine, f"the embedded Fly made a mistake, see its log: {type(error).__name__}")
-        finally:
-            lock.release()
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    # States
-
     def _enter(self, machine: Machine, state: State, kind: str | None = None, source: Source = "flyd") -> None:
         self._world.enter(machine, state, event(kind, state, source) if kind else None)
         self.publish_names()
+
+    def _broke_off(self, machine: Machine, error: Exception) -> None:
+        if isinstance(error, LaunchError):
+            self._fail(machine, str(error))
+        else:
+            log.error("machine %s: its transition broke off", machine.id, exc_info=error)
+            self._fail(machine, f"the embedded Fly made a mistake, see its log: {type(error).__name__}")
 
     def _fail(self, machine: Machine, reason: str) -> None:
         """Fly's events have no place for the reason: it is in the log and in the status of the embedded Fly."""

@@ -43,9 +43,6 @@ class Stop(Body):
     timeout: Duration | None = None
 
 
-# Requests about one machine begin alike.
-
-
 def named(request: web.Request) -> Machine:
     """The machine in the request's path. Raises ApiError."""
     world = request.app[WORLD]

@@ -34,8 +34,6 @@ class World:
         self.organization = Organization(settings.organization)
         self._changes: dict[str, asyncio.Event] = {}
 
-    # Apps
-
     def app(self, name: str) -> App:
         """Raises ApiError: 403 for somebody else's app, 404 for none, or for one so new that it has not spread yet."""
         if name in APPS_OF_SOMEBODY_ELSE:
@@ -52,8 +50,6 @@ class World:
                 412, f"secrets of app {app.name} are at version {app.secrets_version}, not yet at {min_version}"
             )
         return {name: secret.value for name, secret in app.secrets.items()}
-
-    # Machines
 
     def machines(self, app: str) -> Iterator[Machine]:
         """Those that exist: destroyed ones are remembered, but not here."""
@@ -110,8 +106,6 @@ class World:
     async def change(self, machine: Machine) -> None:
         """Returns when anything about the machine has changed."""
         await self._changes.setdefault(machine.id, asyncio.Event()).wait()
-
-    # Addresses
 
     def new_address(self) -> str:
         """A loopback address nobody has; they are given out in turn."""

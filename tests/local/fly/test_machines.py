@@ -374,7 +374,7 @@ async def test_requests_for_one_machine_take_turns(fly: Fly) -> None:
 
 
 async def test_a_turn_that_does_not_come_is_a_refusal(fly: Fly, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("local.fly.lifecycle.TURN_DEADLINE_S", 0.05)
+    monkeypatch.setattr("local.fly.turns.TURN_DEADLINE_S", 0.05)
     app = await fly.app()
     fly.platform.may_start.clear()
     machine = (await fly.http.post(f"{app}/machines", json={"config": {"image": "known"}})).json()
