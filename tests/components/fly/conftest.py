@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pytest
 
@@ -42,6 +42,3 @@ def provider(api: Api, monkeypatch: pytest.MonkeyPatch) -> Callable[[type[P]], P
         return made
 
     return make
-
-
-Props = dict[str, Any]

@@ -85,6 +85,8 @@ class FakeFly:
         self.redis_url_after_s = 0.0
         self._faults: dict[str, list[Fault]] = defaultdict(list)
         self._ids = itertools.count(1)
+        self._running: dict[str, str] = {}
+        """Machine → the version that really runs, whatever the API shows."""
         self._buckets: dict[tuple[str, ...], tuple[float, float]] = {}
 
     @property
@@ -124,10 +126,10 @@ class FakeFly:
     def set_check(self, app: str, name: str, status: str, output: str = "") -> None:
         self.machine(app, name)["checks"] = [{"name": "ready", "status": status, "output": output}]
 
-    def exit(self, app: str, name: str, code: int, state: str = "stopped") -> None:
+    def exit(self, app: str, name: str, code: int, state: str = "stopped", *, requested: bool = False) -> None:
         machine = self.machine(app, name)
         machine["state"] = state
-        exit_event = {"exit_code": code, "exited_at": _time(), "requested_stop": False}
+        exit_event = {"exit_code": code, "exited_at": _time(), "requested_stop": requested}
         machine["events"].insert(0, self._event("exit", "stopped", {"exit_event": exit_event}))
 
     def lend(self, app: str, machine_id: str, owner: str, seconds: float) -> None:
@@ -421,6 +423,7 @@ class FakeFly:
         machine["checks"] = [{"name": one, "status": "critical", "output": "not yet"} for one in names]
 
         def start() -> None:
+            self._running[machine["id"]] = machine["instance_id"]
             machine["state"] = "started"
             machine["events"].insert(0, self._event("start", "started"))
             machine["checks"] = [check | {"status": "passing", "output": "200 OK"} for check in machine["checks"]]
@@ -457,7 +460,7 @@ class FakeFly:
         machine, params = self._machine(name, id_), request.url.params
         for _ in range(int(params["timeout"])):
             version = params.get("version", machine["instance_id"])
-            if machine["state"] == params["state"] and machine["instance_id"] == version:
+            if machine["state"] == params["state"] and self._running.get(id_) == version:
                 return 200, {"ok": True, "state": machine["state"], "version": version, "event_id": "x"}
             self.clock.sleep(1.0)
         raise RefusalError(408, "deadline_exceeded: machine failed to reach desired state")

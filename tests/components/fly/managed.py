@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from pulumi.dynamic import CheckResult
@@ -9,6 +10,8 @@ from pulumi.dynamic import CheckResult
 from components.fly.provider import FlyProvider
 
 Props = dict[str, Any]
+Make = Callable[[type[FlyProvider]], FlyProvider]
+"""The fixture `provider`."""
 
 
 class InvalidError(Exception):

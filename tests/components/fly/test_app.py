@@ -1,18 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from components.fly.app import AppProvider
 from components.fly.errors import FlyError
-from components.fly.provider import FlyProvider
 from tests.components.fly.fake_clock import FakeClock
 from tests.components.fly.fake_fly import FakeFly
-from tests.components.fly.managed import InvalidError, Managed
+from tests.components.fly.managed import InvalidError, Make, Managed
 
-Make = Callable[[type[FlyProvider]], FlyProvider]
 GW = {"app": "gw", "organization": "acme"}
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -10,12 +9,10 @@ import pytest
 
 from components.fly.errors import FlyError
 from components.fly.machine import MachineProvider
-from components.fly.provider import FlyProvider
 from tests.components.fly.fake_clock import FakeClock
 from tests.components.fly.fake_fly import FakeFly
-from tests.components.fly.managed import InvalidError, Managed
+from tests.components.fly.managed import InvalidError, Make, Managed
 
-Make = Callable[[type[FlyProvider]], FlyProvider]
 CONFIG: dict[str, Any] = {
     "image": "caddy:2",
     "guest": {"cpu_kind": "shared", "cpus": 1, "memory_mb": 512},
@@ -91,6 +88,16 @@ def test_files_are_text_for_people_and_base64_for_fly(fly: FakeFly, edge: Manage
     file["raw_value"] = base64.b64encode(b":9999\n").decode()
     assert not edge.refresh()
     assert edge.inputs["files"] == {"/etc/caddy/Caddyfile": ":9999\n"}
+
+
+def test_a_mode_fly_fills_in_is_no_difference_and_another_one_is(fly: FakeFly, edge: Managed) -> None:
+    edge.up(**EDGE)
+    (file,) = settle(fly)["config"]["files"]
+    file["mode"] = 0o644
+    assert edge.refresh()
+    file["mode"] = 0o777
+    fly.clock.sleep(10)
+    assert not edge.refresh()
 
 
 def test_binary_files_and_secret_files_stay_as_they_are(fly: FakeFly, edge: Managed) -> None:
@@ -266,6 +273,13 @@ def test_the_machine_of_an_interrupted_run_is_adopted(fly: FakeFly, provider: Ma
     again.up(**EDGE)
     assert again.id == edge.id
     assert fly.writes() == [POST]
+
+
+def test_an_adopted_machine_that_stands_still_gets_a_new_version(fly: FakeFly, provider: Make, edge: Managed) -> None:
+    edge.up(**EDGE)
+    settle(fly)["state"] = "stopped"
+    Managed(provider(MachineProvider)).up(**EDGE)
+    assert settle(fly)["state"] == "started"
 
 
 def test_an_older_machine_of_that_name_is_brought_into_shape(fly: FakeFly, provider: Make, edge: Managed) -> None:

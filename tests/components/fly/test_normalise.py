@@ -172,6 +172,13 @@ def test_what_someone_removes_is_a_difference(part: str) -> None:
     assert observed(WANTED, {key: value for key, value in WANTED.items() if key != part}) != WANTED
 
 
+def test_a_method_has_one_spelling() -> None:
+    def with_method(method: str) -> Config:
+        return canonical({"image": "x", "checks": {"a": {"method": method}}})
+
+    assert with_method("get") == with_method("GET") != with_method("HEAD")
+
+
 def test_a_resolved_digest_is_no_difference_and_another_one_is() -> None:
     one, other = (f"caddy:2@sha256:{digit * 64}" for digit in "ab")
     assert observed({"image": "caddy:2"}, {"image": one}) == {"image": "caddy:2"}

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pulumi
@@ -8,14 +7,12 @@ import pytest
 
 from components.fly.errors import FlyError
 from components.fly.machine import MachineProvider
-from components.fly.provider import FlyProvider
 from components.fly.readiness import MachineReadyProvider
 from tests.components.fly.fake_clock import FakeClock
 from tests.components.fly.fake_fly import START_S, FakeFly
-from tests.components.fly.managed import Managed
+from tests.components.fly.managed import Make, Managed
 from tests.components.fly.test_machine import EDGE, settle, with_config
 
-Make = Callable[[type[FlyProvider]], FlyProvider]
 CHECKS = {"ready": {"type": "http", "port": 8080, "path": "/"}}
 INPUTS = with_config(services=[], checks=CHECKS)
 
@@ -89,8 +86,9 @@ def test_the_version_before_does_not_count(fly: FakeFly, machine: Managed, ready
     machine.up(**{**INPUTS, "files": {}})
     # Fly may go on showing the version before for a while.
     fly.machine("gw", "edge-1").update(state="started", checks=[{"name": "ready", "status": "passing", "output": ""}])
-    old = ready.outputs["version"]
+    old, began = ready.outputs["version"], clock.now()
     assert wait_for(ready, machine) == "update"
+    assert clock.now() - began >= START_S
     assert ready.outputs["version"] == machine.outputs["version"] != old
 
 
@@ -125,6 +123,13 @@ def test_exits_of_an_earlier_version_do_not_count(fly: FakeFly, machine: Managed
     for _ in range(5):
         fly.exit("gw", "edge-1", 78, state="started")
     machine.up(**{**INPUTS, "files": {}})
+    assert wait_for(ready, machine) == "create"
+
+
+def test_exits_someone_asked_for_do_not_count(fly: FakeFly, machine: Managed, ready: Managed) -> None:
+    machine.up(**INPUTS)
+    for _ in range(5):
+        fly.exit("gw", "edge-1", 0, state="starting", requested=True)
     assert wait_for(ready, machine) == "create"
 
 

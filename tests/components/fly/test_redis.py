@@ -1,18 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 
 from components.fly.errors import FlyError
-from components.fly.provider import FlyProvider
 from components.fly.redis import RedisProvider, RedisUrlProvider
 from tests.components.fly.fake_fly import FakeFly
-from tests.components.fly.managed import InvalidError, Managed
+from tests.components.fly.managed import InvalidError, Make, Managed
 
-Make = Callable[[type[FlyProvider]], FlyProvider]
 CACHE: dict[str, Any] = {
     "name": "cache",
     "organization": "acme",

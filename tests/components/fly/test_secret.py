@@ -1,17 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import httpx
 import pytest
 
 from components.fly.errors import FlyError
-from components.fly.provider import FlyProvider
 from components.fly.secret import SecretsProvider
 from tests.components.fly.fake_fly import FakeFly
-from tests.components.fly.managed import InvalidError, Managed
+from tests.components.fly.managed import InvalidError, Make, Managed
 
-Make = Callable[[type[FlyProvider]], FlyProvider]
 POST = "POST /apps/gw/secrets"
 
 

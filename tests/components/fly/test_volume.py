@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,12 +7,10 @@ import httpx
 import pytest
 
 from components.fly.errors import FlyError
-from components.fly.provider import FlyProvider
 from components.fly.volume import ADOPTED_WITHIN, VolumeProvider
 from tests.components.fly.fake_fly import FakeFly
-from tests.components.fly.managed import InvalidError, Managed
+from tests.components.fly.managed import InvalidError, Make, Managed
 
-Make = Callable[[type[FlyProvider]], FlyProvider]
 DATA = {"resource": "data", "app": "gw", "name": "data", "region": "ord", "size_gb": 10, "snapshot_retention": 5}
 POST = "POST /apps/gw/volumes"
 
@@ -67,6 +64,14 @@ def test_a_volume_grows_in_place(fly: FakeFly, volume: Managed) -> None:
     assert volume.up(**{**DATA, "size_gb": 20, "snapshot_retention": 7}) == "update"
     assert [(one["size_gb"], one["snapshot_retention"]) for one in volumes(fly)] == [(20, 7)]
     assert volume.refresh()
+
+
+def test_only_what_changed_is_asked_for(fly: FakeFly, volume: Managed) -> None:
+    volume.up(**DATA)
+    fly.requests.clear()
+    volume.up(**{**DATA, "snapshot_retention": 7})
+    volume.up(**{**DATA, "snapshot_retention": 7, "size_gb": 20})
+    assert fly.requests == [f"PUT /apps/gw/volumes/{volume.id}", f"PUT /apps/gw/volumes/{volume.id}/extend"]
 
 
 def test_a_volume_never_shrinks(fly: FakeFly, volume: Managed) -> None:
