@@ -1,12 +1,12 @@
 """The whole stack on one screen: settings, what exists, outputs."""
 
 import pulumi
-from components.fly.app import App
-from components.fly.redis import Redis
-from components.fly.secret import Secrets
 from pulumi import Output, ResourceOptions
 
 from components.edge import edge_group
+from components.fly.app import App
+from components.fly.redis import Redis
+from components.fly.secret import Secrets
 from components.gateway import gateway_group
 from components.hostnames import Hostnames
 from components.program import load_settings, openai_api_key
