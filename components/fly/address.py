@@ -8,12 +8,12 @@ from pulumi import Input, Output, ResourceOptions
 from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
 from components.fly.api import Api, at
-from components.fly.provider import APP_NAME, APP_WANTED, FlyProvider, Props, changed, matching
+from components.fly.provider import APP_NAME, APP_WANTED, AdoptingProvider, Props, changed, matching
 
 KINDS = ("v6", "shared_v4", "private_v6")
 
 
-class AddressProvider(FlyProvider):
+class AddressProvider(AdoptingProvider):
     """Keeps one address of each kind. Fly's own creation makes another one each time, so this looks first."""
 
     def check(self, _olds: Props, news: Props) -> CheckResult:
@@ -27,7 +27,7 @@ class AddressProvider(FlyProvider):
         keys = changed(olds, news)
         return DiffResult(bool(keys), sorted(keys & {"app", "kind"}))
 
-    def create(self, props: Props) -> CreateResult:
+    def make(self, props: Props) -> CreateResult:
         app, kind = props["app"], props["kind"]
 
         def look() -> Props | None:
@@ -55,7 +55,7 @@ class AddressProvider(FlyProvider):
         # Only a provider class that moved gets here: Fly changes nothing of an address in place.
         return UpdateResult({**olds, **news})
 
-    def delete(self, id_: str, _props: Props) -> None:
+    def remove(self, id_: str, _props: Props) -> None:
         app, _, address = id_.partition("/")
         self.api.delete(at("apps", app, "ip_assignments", address), to=f"release the address {address} of app {app}")
 

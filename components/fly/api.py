@@ -74,6 +74,8 @@ class Api:
         clock: Clock | None = None,
     ) -> None:
         self.clock = clock or SystemClock()
+        self.adopted: set[tuple[str, str]] = set()
+        """Provider and id of all that resources of this run have made or adopted."""
         self._token = token
         self._url = url.rstrip("/")
         self._graphql_url = graphql_url.rstrip("/")

@@ -9,7 +9,7 @@ from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Re
 
 from components.fly.api import Api, at
 from components.fly.errors import FlyError
-from components.fly.provider import APP_NAME, APP_WANTED, FlyProvider, Props, changed, known, matching
+from components.fly.provider import APP_NAME, APP_WANTED, AdoptingProvider, Props, changed, known, matching
 
 PERSONAL = "personal"  # Fly's alias for an account's own organization, whose real slug is another
 READABLE_S = 60.0  # a new app answers 401 or 404 for a while
@@ -17,7 +17,7 @@ POLL_S = 1.0
 NOT_YET = (401, 404)
 
 
-class AppProvider(FlyProvider):
+class AppProvider(AdoptingProvider):
     """Keeps one app. Names are global to Fly.io: creating adopts an app of the same organization."""
 
     def check(self, _olds: Props, news: Props) -> CheckResult:
@@ -33,7 +33,7 @@ class AppProvider(FlyProvider):
         keys = changed(olds, news)
         return DiffResult(bool(keys), sorted(keys & {"app", "organization", "network"}), delete_before_replace=True)
 
-    def create(self, props: Props) -> CreateResult:
+    def make(self, props: Props) -> CreateResult:
         app = props["app"]
         found = get_app(self.api, app)
         if found is None:
@@ -57,7 +57,7 @@ class AppProvider(FlyProvider):
         # Only a provider class that moved gets here: Fly changes nothing of an app in place.
         return UpdateResult(news)
 
-    def delete(self, id_: str, _props: Props) -> None:
+    def remove(self, id_: str, _props: Props) -> None:
         self.api.delete(at("apps", id_), to=f"delete app {id_}", params={"force": "true"})
 
     def _wait_until_readable(self, app: str) -> Props:

@@ -8,13 +8,13 @@ from pulumi import Input, Output, ResourceOptions
 from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 
 from components.fly.api import at
-from components.fly.provider import APP_NAME, APP_WANTED, FlyProvider, Props, changed, matching
+from components.fly.provider import APP_NAME, APP_WANTED, AdoptingProvider, Props, changed, matching
 
 HOSTNAME = r"(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}"
 HOSTNAME_WANTED = "a host name in lower case, for example gateway.example.com"
 
 
-class CertificateProvider(FlyProvider):
+class CertificateProvider(AdoptingProvider):
     """Keeps one certificate. It stays pending until the DNS records exist: that is a status, never a difference."""
 
     def check(self, _olds: Props, news: Props) -> CheckResult:
@@ -28,7 +28,7 @@ class CertificateProvider(FlyProvider):
         keys = changed(olds, news)
         return DiffResult(bool(keys), sorted(keys & {"app", "hostname"}))
 
-    def create(self, props: Props) -> CreateResult:
+    def make(self, props: Props) -> CreateResult:
         app, hostname = props["app"], props["hostname"]
         found = self._get(app, hostname) or self.api.send_once(
             at("apps", app, "certificates", "acme"),
@@ -49,7 +49,7 @@ class CertificateProvider(FlyProvider):
         # Only a provider class that moved gets here: Fly changes nothing of a certificate in place.
         return UpdateResult({**olds, **news})
 
-    def delete(self, id_: str, _props: Props) -> None:
+    def remove(self, id_: str, _props: Props) -> None:
         app, _, hostname = id_.partition("/")
         self.api.delete(
             at("apps", app, "certificates", hostname), to=f"delete the certificate for {hostname} of app {app}"

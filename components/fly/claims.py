@@ -18,3 +18,8 @@ class Claims:
         with self._lock:
             holder = self._owners.setdefault((app, name), owner)
         return None if holder == owner else holder
+
+    def is_of_another(self, app: str, name: str, owner: str) -> bool:
+        """Whether `name` has gone over to another resource in this run, which sets it before or after."""
+        with self._lock:
+            return self._owners.get((app, name), owner) != owner

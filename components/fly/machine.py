@@ -35,7 +35,7 @@ from components.fly.provider import (
     APP_WANTED,
     REGION,
     REGION_WANTED,
-    FlyProvider,
+    AdoptingProvider,
     Props,
     changed,
     known,
@@ -48,7 +48,7 @@ GONE_S = 60.0
 POLL_S = 2.0
 
 
-class MachineProvider(FlyProvider):
+class MachineProvider(AdoptingProvider):
     """Keeps one machine. Its name, unique within the app, is what an interrupted run's machine is known by."""
 
     def check(self, olds: Props, news: Props) -> CheckResult:
@@ -74,7 +74,7 @@ class MachineProvider(FlyProvider):
         # The name is unique within the app, and a volume is mounted once: the old machine goes first.
         return DiffResult(bool(keys), sorted(replaces), delete_before_replace=True)
 
-    def create(self, props: Props) -> CreateResult:
+    def make(self, props: Props) -> CreateResult:
         app, name = props["app"], props["name"]
         machine = self._named(app, name)
         if machine is None:
@@ -109,7 +109,7 @@ class MachineProvider(FlyProvider):
             self._act("uncordon", app, id_)
         return UpdateResult(_outputs(news, machine))
 
-    def delete(self, id_: str, props: Props) -> None:
+    def remove(self, id_: str, props: Props) -> None:
         app = props["app"]
         to = f"destroy machine {props['name']} ({id_}) of app {app}"
         path = at("apps", app, "machines", id_)

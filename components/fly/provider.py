@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pulumi
-from pulumi.dynamic import CheckFailure, ConfigureRequest, ResourceProvider
+from pulumi.dynamic import CheckFailure, ConfigureRequest, CreateResult, ResourceProvider
 
 from components.fly.api import API_URL, GRAPHQL_URL, Api
 from components.fly.errors import FlyError
@@ -44,6 +44,29 @@ class FlyProvider(ResourceProvider):
         self.api = _shared_api(
             token, req.config.get("flyApiUrl") or API_URL, req.config.get("flyGraphqlUrl") or GRAPHQL_URL
         )
+
+
+class AdoptingProvider(FlyProvider):
+    """Base of those that adopt what is there.
+
+    A resource that gets another name in the program, without an alias, is one to create, which adopts the object,
+    and one to delete, which must not take it away again. `make` and `remove` are a subclass's create and delete.
+    """
+
+    def create(self, props: Props) -> CreateResult:
+        result = self.make(props)
+        self.api.adopted.add((type(self).__name__, result.id))
+        return result
+
+    def delete(self, id_: str, props: Props) -> None:
+        if (type(self).__name__, id_) not in self.api.adopted:
+            self.remove(id_, props)
+
+    def make(self, props: Props) -> CreateResult:
+        raise NotImplementedError
+
+    def remove(self, id_: str, props: Props) -> None:
+        raise NotImplementedError
 
 
 @functools.cache

@@ -20,6 +20,7 @@ from components.fly.normalise import fingerprint
 from components.fly.provider import (
     REGION,
     REGION_WANTED,
+    AdoptingProvider,
     FlyProvider,
     Props,
     changed,
@@ -45,7 +46,7 @@ UPDATE = f"mutation ($input: UpdateAddOnInput!) {{ updateAddOn(input: $input) {{
 DELETE = "mutation ($input: DeleteAddOnInput!) { deleteAddOn(input: $input) { deletedAddOnName } }"
 
 
-class RedisProvider(FlyProvider):
+class RedisProvider(AdoptingProvider):
     """Keeps one database, known by its name. Replacing it means another password and no data."""
 
     def check(self, _olds: Props, news: Props) -> CheckResult:
@@ -68,7 +69,7 @@ class RedisProvider(FlyProvider):
         keys = changed(olds, news)
         return DiffResult(bool(keys), sorted(keys & {*FIXED}), delete_before_replace=True)
 
-    def create(self, props: Props) -> CreateResult:
+    def make(self, props: Props) -> CreateResult:
         name = props["name"]
         found = find_redis(self.api, name)
         if found is None:
@@ -92,7 +93,7 @@ class RedisProvider(FlyProvider):
         self._update(found, news)
         return UpdateResult(news)
 
-    def delete(self, id_: str, _props: Props) -> None:
+    def remove(self, id_: str, _props: Props) -> None:
         try:
             wanted = {"name": id_, "provider": PROVIDER}
             self.api.graphql(DELETE, {"input": wanted}, to=f"delete the Redis database {id_}")

@@ -37,7 +37,7 @@ class SecretsProvider(FlyProvider):
         return DiffResult(bool(keys or left_over), sorted(keys & {"app", "set"}))
 
     def create(self, props: Props) -> CreateResult:
-        return CreateResult(f"{props['app']}/{props['set']}", {**props, **self._set(props, unset=())})
+        return CreateResult(f"{props['app']}/{props['set']}", {**props, **self._set(props, unset=set())})
 
     def read(self, id_: str, props: Props) -> ReadResult:
         app = id_.partition("/")[0]
@@ -53,17 +53,18 @@ class SecretsProvider(FlyProvider):
         return ReadResult(id_, {**props, **inputs, "digests": digests}, inputs)
 
     def update(self, _id: str, olds: Props, news: Props) -> UpdateResult:
-        owned = {*olds["values"], *olds["digests"]}
-        return UpdateResult({**news, **self._set(news, unset=owned - {*news["values"]})})
+        return UpdateResult({**news, **self._set(news, unset=_owned(olds) - {*news["values"]})})
 
     def delete(self, id_: str, props: Props) -> None:
+        unset = _owned(props)
         try:
-            self._send(id_.partition("/")[0], dict.fromkeys({*props["values"], *props["digests"]}))
+            if unset:
+                self._send(id_.partition("/")[0], dict.fromkeys(unset))
         except FlyError as error:
             if error.status != 404:
                 raise
 
-    def _set(self, props: Props, *, unset: set[str] | tuple[()]) -> Props:
+    def _set(self, props: Props, *, unset: set[str]) -> Props:
         app = props["app"]
         answer = self._send(app, {**props["values"], **dict.fromkeys(unset)})
         digests = _digests(answer)
@@ -83,6 +84,12 @@ class SecretsProvider(FlyProvider):
             hidden=[value for value in values.values() if value],
         )
         return answer
+
+
+def _owned(props: Props) -> set[str]:
+    """Names that are this set's to unset: those another set of the program has taken over are not."""
+    names = {*props["values"], *props["digests"]}
+    return {name for name in names if not _claims.is_of_another(props["app"], name, props["set"])}
 
 
 def _digests(answer: Props) -> dict[str, str]:

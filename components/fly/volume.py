@@ -16,7 +16,7 @@ from components.fly.provider import (
     APP_WANTED,
     REGION,
     REGION_WANTED,
-    FlyProvider,
+    AdoptingProvider,
     Props,
     changed,
     known,
@@ -32,7 +32,7 @@ ADOPTED_WITHIN = timedelta(hours=1)  # an interrupted run is repeated soon; what
 _claims = Claims()
 
 
-class VolumeProvider(FlyProvider):
+class VolumeProvider(AdoptingProvider):
     """Keeps one volume, known by its id.
 
     Fly lets several volumes of an app have one name, and a volume carries no label of ours. So that the volume of
@@ -58,7 +58,7 @@ class VolumeProvider(FlyProvider):
         keys = changed(olds, news)
         return DiffResult(bool(keys), sorted(keys & {"app", "name", "region"}))
 
-    def create(self, props: Props) -> CreateResult:
+    def make(self, props: Props) -> CreateResult:
         volume = self._left_behind(props) or self.api.send_once(
             at("apps", props["app"], "volumes"),
             to=f"create volume {props['name']} of app {props['app']}",
@@ -88,7 +88,7 @@ class VolumeProvider(FlyProvider):
             self.api.send("PUT", path, to=f"change the snapshot retention of {to}", body=body)
         return UpdateResult({**news, "volume_id": id_})
 
-    def delete(self, id_: str, props: Props) -> None:
+    def remove(self, id_: str, props: Props) -> None:
         app = props["app"]
         self.api.delete(at("apps", app, "volumes", id_), to=f"delete volume {props['name']} ({id_}) of app {app}")
 

@@ -31,10 +31,20 @@ def api(fly: FakeFly, clock: FakeClock) -> Api:
 
 
 @pytest.fixture
-def provider(api: Api, monkeypatch: pytest.MonkeyPatch) -> Callable[[type[P]], P]:
+def new_run(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Forgets which resource claimed what, as a new provider process does."""
+
+    def begin() -> None:
+        monkeypatch.setattr(secret, "_claims", Claims())
+        monkeypatch.setattr(volume, "_claims", Claims())
+
+    return begin
+
+
+@pytest.fixture
+def provider(api: Api, new_run: Callable[[], None]) -> Callable[[type[P]], P]:
     """A configured provider of a class, as in a process of its own."""
-    monkeypatch.setattr(secret, "_claims", Claims())
-    monkeypatch.setattr(volume, "_claims", Claims())
+    new_run()
 
     def make(cls: type[P]) -> P:
         made = cls()

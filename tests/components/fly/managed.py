@@ -1,4 +1,7 @@
-"""What the engine does with one resource, as far as a provider can tell, and as values cross the wire."""
+"""What the engine does with one resource, as far as a provider can tell, and as values cross the wire.
+
+Each call is a run of its own; `begin_run` is what a new process means to a provider.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,11 @@ class Managed:
         self.inputs: Props = {}
         self.outputs: Props = {}
 
+    def begin_run(self) -> None:
+        self.provider.api.adopted.clear()
+
     def up(self, **inputs: Any) -> str:
+        self.begin_run()
         news = self._checked(self.inputs, inputs)
         if self.id is None:
             self._create(news)
@@ -63,6 +70,7 @@ class Managed:
 
     def destroy(self) -> None:
         assert self.id is not None
+        self.begin_run()
         self.provider.delete(self.id, on_wire(self.outputs))
         self.id, self.inputs, self.outputs = None, {}, {}
 
