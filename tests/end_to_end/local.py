@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -125,3 +128,28 @@ def finished(command: list[str], *, environment: dict[str, str], timeout_s: floa
     )
     assert done.returncode == 0 or not check, f"{' '.join(command[:2])} ended with {done.returncode}:\n{done.stdout}"
     return Done(done.returncode, done.stdout)
+
+
+PREPARE = """
+import sys
+from pathlib import Path
+
+from local.stack import LocalStack
+from local.state import State
+
+stack = LocalStack(State(Path(sys.argv[1])))
+stack.start_fly()
+stack.configure(*stack.start_provider())
+"""
+
+
+@contextmanager
+def prepared(folder: Path) -> Iterator[Local]:
+    """A configured stack with nothing in it: what `scripts/local up` does before `pulumi up`."""
+    stack = Local(folder)
+    environment = {key: value for key, value in os.environ.items() if key != "OPENAI_API_KEY"}
+    try:
+        finished([sys.executable, "-c", PREPARE, str(folder)], environment=environment, timeout_s=60, check=True)
+        yield stack
+    finally:
+        stack.run("reset")

@@ -2,44 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.end_to_end.local import Local, finished
+from tests.end_to_end.local import Local, prepared
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("bad-input")]
-
-
-PREPARE = """
-import sys
-from pathlib import Path
-
-from local.stack import LocalStack
-from local.state import State
-
-stack = LocalStack(State(Path(sys.argv[1])))
-stack.start_fly()
-stack.configure(*stack.start_provider())
-"""
 
 
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     """A configured stack with nothing in it: previews of it reach no object."""
-    stack = Local(tmp_path_factory.mktemp("empty"))
-    finished(
-        [sys.executable, "-c", PREPARE, str(stack.folder)],
-        environment={key: value for key, value in os.environ.items() if key != "OPENAI_API_KEY"},
-        timeout_s=60,
-        check=True,
-    )
-    yield stack
-    stack.run("reset")
+    with prepared(tmp_path_factory.mktemp("empty")) as stack:
+        yield stack
 
 
 BAD = [
