@@ -68,6 +68,24 @@ def turn_eviction_off(local: Local) -> set[str]:
     return {"hotdash-llm-cache"}
 
 
+def reset_the_redis_password(local: Local) -> set[str]:
+    answer = local.fly(
+        "POST",
+        "/graphql",
+        json={"query": 'mutation { resetAddOnPassword(input: {name: "hotdash-llm-cache"}) { addOn { id } } }'},
+    ).json()
+    assert "errors" not in answer, answer
+    return {GATEWAY_SECRETS, *ROLLED_BY_SECRETS}  # the refresh has taken the new URL already; the app has not
+
+
+def delete_the_app(local: Local) -> set[str]:
+    local.fly("DELETE", APP, params={"force": "true"})
+    return {
+        *("hotdash-llm-gateway", "v6", "shared_v4", "gateway.hotdash.test", "langfuse.hotdash.test"),
+        *(GATEWAY_SECRETS, *ROLLED_BY_SECRETS, "edge-1", "edge-1-ready"),
+    }
+
+
 def machine_named(local: Local, name: str) -> dict[str, Any]:
     machines: list[dict[str, Any]] = local.fly("GET", f"{APP}/machines").json()
     return next(machine for machine in machines if machine["name"] == name)
@@ -76,7 +94,8 @@ def machine_named(local: Local, name: str) -> dict[str, Any]:
 ROUNDS: list[list[Callable[[Local], set[str]]]] = [
     [remove_a_certificate, edit_a_secret, stop_a_machine, turn_eviction_off],
     [release_the_shared_address, unset_a_secret, destroy_a_machine],
-    [edit_a_machines_environment],
+    [edit_a_machines_environment, reset_the_redis_password],
+    [delete_the_app],
 ]
 
 

@@ -148,7 +148,9 @@ def test_the_production_stack_comes_up_against_the_embedded_fly(own: Local, tmp_
     prod.pulumi("config", "set", "requirePinnedImages", "false")
     prod.pulumi("up", "--yes", "--skip-preview")
     prod.pulumi("preview", "--expect-no-changes")
+    prod.pulumi("refresh", "--yes", "--expect-no-changes")
     assert len(prod.fly("GET", f"{APP}/machines").json()) == 4
+    assert json.loads(prod.pulumi("stack", "output", "--json").out)["gateway_url"] == "https://gateway.hotdash.app"
     protected = prod.pulumi("destroy", "--yes", "--skip-preview", check=False)
     assert protected.code != 0
     assert "protect" in protected.out
