@@ -14,6 +14,9 @@ from local.fly.zone import FLY_DEV, canonical
 FLYCAST = ".flycast"
 # Fly's own for a service that names no limit.
 DEFAULT_SOFT_LIMIT = 20
+DEFAULT_IDLE_TIMEOUT_S = 60
+
+Part = Mapping[str, Any]  # of a machine's configuration
 
 
 class MachineRoutes(Routes):
@@ -31,24 +34,25 @@ class MachineRoutes(Routes):
 
     def backends(self, app: str, external_port: int) -> list[Backend]:
         found = []
-        for machine, service, checks in self._services(app, external_port):
+        for machine, service, port, checks in self._services(app, external_port):
             if machine.state != "started" or machine.cordoned:
                 continue
             passing = {check.name for check in self._platform.checks(machine.id) if check.status == "passing"}
             if passing.issuperset(checks):
-                found.append(_backend(machine, service))
+                found.append(_backend(machine, service, port))
         return found
 
     def has_service(self, app: str, external_port: int) -> bool:
         return any(True for _ in self._services(app, external_port))
 
-    def _services(self, app: str, external_port: int) -> Iterator[tuple[Machine, Mapping[str, Any], list[str]]]:
-        """The first service of each machine on a port, with the names of the checks that decide about it."""
+    def _services(self, app: str, external_port: int) -> Iterator[tuple[Machine, Part, Part, list[str]]]:
+        """The first service of each machine on a port, with that port and the names of the checks that decide."""
         for machine in self._world.machines(app):
             config = self._world.config(machine)
             for service, checks in zip(config.get("services", []), service_check_names(config), strict=True):
-                if any(_covers(port, external_port) for port in service.get("ports", [])):
-                    yield machine, service, checks
+                port = next((port for port in service.get("ports", []) if _covers(port, external_port)), None)
+                if port is not None:
+                    yield machine, service, port, checks
                     break
 
     def _existing(self, app: str, *, public: bool) -> str | None:
@@ -58,13 +62,13 @@ class MachineRoutes(Routes):
         return app if reachable else None
 
 
-def _covers(port: Mapping[str, Any], number: int) -> bool:
+def _covers(port: Part, number: int) -> bool:
     if "port" in port:
         return bool(port["port"] == number)
     return bool(port["start_port"] <= number <= port["end_port"])
 
 
-def _backend(machine: Machine, service: Mapping[str, Any]) -> Backend:
+def _backend(machine: Machine, service: Part, port: Part) -> Backend:
     limits = service.get("concurrency") or {}
     return Backend(
         machine_id=machine.id,
@@ -72,4 +76,5 @@ def _backend(machine: Machine, service: Mapping[str, Any]) -> Backend:
         internal_port=service["internal_port"],
         soft_limit=limits.get("soft_limit", DEFAULT_SOFT_LIMIT),
         hard_limit=limits.get("hard_limit"),
+        idle_timeout_s=(port.get("http_options") or {}).get("idle_timeout", DEFAULT_IDLE_TIMEOUT_S),
     )

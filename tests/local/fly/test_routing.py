@@ -38,6 +38,17 @@ async def test_only_the_port_matters_and_groups_are_mixed(fly: Fly) -> None:
     assert not fly.routes.has_service("other", 443)
 
 
+async def test_the_idle_timeout_is_that_of_the_port(fly: Fly) -> None:
+    await fly.app()
+    ports = [
+        {"port": 80, "handlers": ["http"]},
+        {"port": 443, "handlers": ["tls", "http"], "http_options": {"idle_timeout": 600}},
+        {"port": 444, "handlers": ["tls", "http"], "http_options": {"compress": True}},
+    ]
+    await fly.machine(**group("gateway", service(4000, ports=ports)))
+    assert [fly.routes.backends("shop", port)[0].idle_timeout_s for port in (80, 443, 444)] == [60, 600, 60]
+
+
 async def test_a_machine_gets_requests_while_all_its_service_checks_pass(fly: Fly) -> None:
     app = await fly.app()
     check = {"type": "http", "path": "/"}
