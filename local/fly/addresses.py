@@ -42,7 +42,7 @@ async def create(request: web.Request) -> web.Response:
     world = request.app[WORLD]
     app = world.app(request.match_info["app"])
     body = await read(request, Assign)
-    if body.org_slug not in (None, world.organization.slug):
+    if body.org_slug is not None and not world.organization.is_called(body.org_slug):
         raise ApiError(404, f"organization {body.org_slug} not found")
     if body.network not in (None, app.network):
         raise ApiError(422, f"app {app.name} is in the network {app.network!r}, not in {body.network!r}")

@@ -9,7 +9,7 @@ from local.fly import addresses, apps, databases, ids, machine_view, regions
 from local.fly.errors import ApiError
 from local.fly.names import redis_host
 from local.fly.objects import Address, App, Machine, Redis
-from local.fly.organizations import Organization
+from local.fly.organizations import PERSONAL, Organization
 from local.fly.regions import REGIONS, Region
 from local.fly.times import rfc3339
 from local.fly.world import World
@@ -57,7 +57,7 @@ class Nodes:
             "slug": own.slug,
             "rawSlug": own.slug,
             "name": own.name,
-            "type": "PERSONAL" if own.slug == "personal" else "SHARED",
+            "type": "PERSONAL" if own.slug == PERSONAL else "SHARED",
             "viewerRole": "admin",
             "paidPlan": True,
             "billable": True,

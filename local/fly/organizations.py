@@ -6,10 +6,16 @@ from dataclasses import dataclass
 
 from local.fly import ids
 
+PERSONAL = "personal"
+
 
 @dataclass(frozen=True)
 class Organization:
     slug: str
+
+    def is_called(self, slug: str) -> bool:
+        """By its own slug, or by the one Fly's documents give to whoever asks about his own organization."""
+        return slug in (self.slug, PERSONAL)
 
     @property
     def id(self) -> str:

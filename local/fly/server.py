@@ -22,6 +22,7 @@ from local.fly import (
     machines,
     regions,
     tokens,
+    uiex,
     volumes,
 )
 from local.fly.databases import Databases
@@ -58,6 +59,7 @@ def make_app(world: World, lifecycle: Lifecycle) -> web.Application:
         machines,
         regions,
         tokens,
+        uiex,
         volumes,
     ):
         app.add_routes(module.routes)
