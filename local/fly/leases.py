@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from local.fly import ids
 from local.fly.errors import ApiError
@@ -12,6 +14,9 @@ from local.fly.times import rfc3339
 NONCE_HEADER = "fly-machine-lease-nonce"
 # Where a client names none. Fly does not say its figure.
 DEFAULT_TTL_S = 30
+# Fly names no limit either: what a 32-bit number of seconds holds, which its own client would send.
+LONGEST_TTL_S = 2**31 - 1
+Ttl = Annotated[int, Field(ge=1, le=LONGEST_TTL_S)]
 
 
 def current(machine: Machine, now: float) -> Lease | None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from local.contract import Check, Exit, LaunchError, Platform, PlatformEvents
-from local.fly import restarts
+from local.fly import failures, restarts
 from local.fly.errors import ApiError
 from local.fly.names import Names, private_names
 from local.fly.objects import Machine, Source, State
@@ -25,6 +25,8 @@ STOP_SIGNAL = "SIGINT"
 STOP_TIMEOUT_S = 5.0
 
 AT_REST: tuple[State, ...] = ("created", "stopped", "failed")
+# Raises ApiError when the one who asks may not change the machine any more.
+Allow = Callable[[], None]
 STEADY: tuple[State, ...] = (*AT_REST, "started", "restarting")
 
 
@@ -57,9 +59,10 @@ class Lifecycle(PlatformEvents):
             self._enter(machine, "replacing", "update", "user")
             continue_with(self._replace(machine, signal, timeout_s))
 
-    async def start(self, machine: Machine) -> State:
+    async def start(self, machine: Machine, allow: Allow) -> State:
         """The state it was in. A started machine stays as it is."""
         async with self._turns.turn(machine) as continue_with:
+            allow()
             self._refuse_unless(machine, "started", *STEADY)
             before = machine.state
             if before != "started":
@@ -68,23 +71,25 @@ class Lifecycle(PlatformEvents):
                 continue_with(self._start(machine))
             return before
 
-    async def stop(self, machine: Machine, signal: str, timeout_s: float) -> None:
+    async def stop(self, machine: Machine, signal: str, timeout_s: float, allow: Allow) -> None:
         async with self._turns.turn(machine) as continue_with:
+            allow()
             self._refuse_unless(machine, "stopped", *STEADY)
             if machine.state not in ("stopped", "failed"):
                 self._enter(machine, "stopping", "stop", "user")
                 continue_with(self._stop(machine, signal, timeout_s))
 
-    async def restart(self, machine: Machine, signal: str, timeout_s: float) -> None:
+    async def restart(self, machine: Machine, signal: str, timeout_s: float, allow: Allow) -> None:
         """The same version with the same secrets, in a new process."""
         async with self._turns.turn(machine) as continue_with:
+            allow()
             self._refuse_unless(machine, "restarted", *STEADY)
             machine.restarts = 0
             self._enter(machine, "restarting", "restart", "user")
             continue_with(self._restart(machine, signal, timeout_s))
 
-    async def destroy(self, machine: Machine, *, kill: bool) -> None:
-        """Without `kill` only a machine that does not run."""
+    async def destroy(self, machine: Machine, *, kill: bool, allow: Allow) -> None:
+        """Without `kill` only a machine that does not run; with it there is no way back, so `allow` is not asked."""
         if kill:
             # Whatever transition it is in may be waiting for the process to end.
             await self.platform.stop(machine.id, "SIGKILL", 0)
@@ -92,6 +97,7 @@ class Lifecycle(PlatformEvents):
             if machine.state == "destroyed":
                 return  # somebody else's request was faster
             if not kill:
+                allow()
                 self._refuse_unless(machine, "destroyed without force", *AT_REST)
             self._enter(machine, "destroying", "destroy", "user")
             continue_with(self._destroy(machine))
@@ -248,8 +254,10 @@ class Lifecycle(PlatformEvents):
             self._fail(machine, f"the embedded Fly made a mistake, see its log: {type(error).__name__}")
 
     def _fail(self, machine: Machine, reason: str) -> None:
-        """Fly's events have no place for the reason: it is in the log and in the status of the embedded Fly."""
+        """Fly's events have no place for the reason: it is in the machine's log, our own, and our status."""
+        reason = failures.without_secrets(reason, machine.secrets)
         log.warning("machine %s of app %s has failed: %s", machine.name, machine.app, reason)
+        failures.note(self.platform.log_path(self._world.spec(machine)), reason)
         machine.failure = reason
         self._enter(machine, "failed", "launch")
 

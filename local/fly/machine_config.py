@@ -7,6 +7,7 @@ import binascii
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from local.fly.bodies import Body, Port
 from local.fly.times import go_duration, nanoseconds
@@ -20,7 +21,13 @@ StopSignal = Literal["SIGHUP", "SIGINT", "SIGQUIT", "SIGKILL", "SIGUSR1", "SIGUS
 
 
 def _duration(value: Any) -> Any:
-    return go_duration(nanoseconds(value)) if isinstance(value, str | int) else value
+    """Raises PydanticCustomError: a duration that is none is a mistake of form, as Fly cannot even read the body."""
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        return value
+    try:
+        return go_duration(nanoseconds(value))
+    except ValueError as error:
+        raise PydanticCustomError("duration", "{reason}", {"reason": str(error)}) from None
 
 
 Duration = Annotated[str, BeforeValidator(_duration)]

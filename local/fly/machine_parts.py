@@ -67,7 +67,7 @@ def _reached(machine: Machine, states: set[str], version: str | None, since: str
 
 
 class TakeLease(Body):
-    ttl: int | None = Field(default=None, gt=0)
+    ttl: leases.Ttl | None = None
     description: str = ""
 
 
@@ -84,8 +84,7 @@ async def take_lease(request: web.Request) -> web.Response:
     machine = named(request)
     if machine.state == "destroyed":
         raise ApiError(404, f"machine {machine.id} was destroyed")
-    longest = 2**31
-    ttl_s = body.ttl or number(request, "ttl", leases.DEFAULT_TTL_S, 1, longest)
+    ttl_s = body.ttl or number(request, "ttl", leases.DEFAULT_TTL_S, 1, leases.LONGEST_TTL_S)
     nonce = request.headers.get(leases.NONCE_HEADER)
     owner = world.organization.slug
     fresh = leases.take(machine, nonce, time.time(), owner=owner, description=body.description, ttl_s=ttl_s)

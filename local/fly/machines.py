@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any, get_args
 
 from aiohttp import web
-from pydantic import Field
 
 from local.contract import LaunchError
 from local.fly import ids, leases, machine_view, regions
@@ -31,7 +31,7 @@ class CreateMachine(Body):
     skip_service_registration: bool = False
     skip_secrets: bool = False
     min_secrets_version: int | None = None
-    lease_ttl: int | None = Field(default=None, gt=0)
+    lease_ttl: leases.Ttl | None = None
 
 
 class UpdateMachine(CreateMachine):
@@ -55,8 +55,14 @@ def to_change(request: web.Request) -> Machine:
     machine = named(request)
     if machine.state == "destroyed":
         raise ApiError(404, f"machine {machine.id} was destroyed")
-    leases.check(machine, request.headers.get(leases.NONCE_HEADER), time.time())
+    still_free(request, machine)()
     return machine
+
+
+def still_free(request: web.Request, machine: Machine) -> Callable[[], None]:
+    """Looks at the lease again when the request's turn comes: by then somebody else may have taken it."""
+    nonce = request.headers.get(leases.NONCE_HEADER)
+    return lambda: leases.check(machine, nonce, time.time())
 
 
 @routes.get(MACHINES)
@@ -127,8 +133,11 @@ async def update(request: web.Request) -> web.Response:
     app = world.app(machine.app)
     nonce: str | None = None
 
+    free = still_free(request, machine)
+
     def change() -> None:
         nonlocal nonce
+        free()
         if body.current_version not in (None, machine.instance_id):
             raise ApiError(
                 412, f"machine {machine.id} is at version {machine.instance_id}, not at {body.current_version}"
@@ -153,13 +162,15 @@ async def update(request: web.Request) -> web.Response:
 @routes.delete(MACHINE)
 async def delete(request: web.Request) -> web.Response:
     kill = flag(request, "force") or flag(request, "kill")
-    await request.app[LIFECYCLE].destroy(to_change(request), kill=kill)
+    machine = to_change(request)
+    await request.app[LIFECYCLE].destroy(machine, kill=kill, allow=still_free(request, machine))
     return web.json_response({"ok": True})
 
 
 @routes.post(MACHINE + "/start")
 async def start(request: web.Request) -> web.Response:
-    before = await request.app[LIFECYCLE].start(to_change(request))
+    machine = to_change(request)
+    before = await request.app[LIFECYCLE].start(machine, still_free(request, machine))
     return web.json_response({"previous_state": before, "message": "", "status": ""})
 
 
@@ -170,7 +181,7 @@ async def stop(request: web.Request) -> web.Response:
     signal, timeout_s = request.app[LIFECYCLE].stop_config(machine)
     if body.timeout is not None:
         timeout_s = nanoseconds(body.timeout) / 1e9
-    await request.app[LIFECYCLE].stop(machine, body.signal or signal, timeout_s)
+    await request.app[LIFECYCLE].stop(machine, body.signal or signal, timeout_s, still_free(request, machine))
     return web.json_response({"ok": True})
 
 
@@ -185,7 +196,7 @@ async def restart(request: web.Request) -> web.Response:
         timeout_s = _seconds(text)
     if signal not in get_args(StopSignal):
         raise ApiError(400, f"query parameter signal: {signal!r} must be one of {', '.join(get_args(StopSignal))}")
-    await request.app[LIFECYCLE].restart(machine, signal, timeout_s)
+    await request.app[LIFECYCLE].restart(machine, signal, timeout_s, still_free(request, machine))
     return web.json_response({"ok": True})
 
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 _UNITS_NS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+_LONGEST_NS = 2**63 - 1  # Go's
 _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 
 
@@ -22,11 +23,15 @@ def milliseconds(seconds: float) -> int:
 def nanoseconds(duration: str | int) -> int:
     """Of `"1m30s"`, or of a whole number, which already is nanoseconds. Raises ValueError."""
     if isinstance(duration, int):
-        return duration
-    parts = _PART.findall(duration)
-    if not parts or "".join(number + unit for number, unit in parts) != duration:
-        raise ValueError(f"duration {duration!r}: must be like 15s, 1m30s or 500ms")
-    return int(sum(Fraction(number) * _UNITS_NS[unit] for number, unit in parts))
+        ns = duration
+    else:
+        parts = _PART.findall(duration)
+        if not parts or "".join(number + unit for number, unit in parts) != duration:
+            raise ValueError(f"duration {duration!r}: must be like 15s, 1m30s or 500ms")
+        ns = int(sum(Fraction(number) * _UNITS_NS[unit] for number, unit in parts))
+    if not 0 <= ns <= _LONGEST_NS:
+        raise ValueError(f"duration {duration!r}: must be from 0 to about 292 years")
+    return ns
 
 
 def go_duration(ns: int) -> str:

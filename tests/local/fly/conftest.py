@@ -85,7 +85,7 @@ class Fly:
 async def serving(settings: Settings, state: Path, computer: Computer) -> AsyncIterator[Fly]:
     store = Store(state / "fly.sqlite")
     world = World(settings, store)
-    lifecycle = Lifecycle(world, lambda events: FakePlatform(events, computer))
+    lifecycle = Lifecycle(world, lambda events: FakePlatform(events, computer, state / "logs"))
     assert isinstance(lifecycle.platform, FakePlatform)
     app = make_app(world, lifecycle)
     stopping = app[STOP] = asyncio.get_running_loop().create_future()

@@ -42,9 +42,10 @@ class Computer:
 class FakePlatform:
     pids = itertools.count(1000)
 
-    def __init__(self, events: PlatformEvents, computer: Computer) -> None:
+    def __init__(self, events: PlatformEvents, computer: Computer, logs: Path) -> None:
         self.events = events
         self.computer = computer
+        self.logs = logs
         self.names: Mapping[str, Sequence[str]] = {}
         self.started: list[MachineSpec] = []
         self.signals: list[tuple[str, str]] = []
@@ -62,8 +63,8 @@ class FakePlatform:
         await self.may_start.wait()
         if spec.machine_id in self.computer.processes:
             raise LaunchError(f"machine {spec.machine_id} runs already")
-        if spec.config["init"].get("exec") == ["missing"]:
-            raise LaunchError("program missing: not found")
+        if (command := spec.config["init"].get("exec") or [""])[0] == "missing":
+            raise LaunchError(f"program missing: not found ({' '.join(command)})")
         names = [*(spec.config.get("checks") or {}), *itertools.chain(*service_check_names(spec.config))]
         checks = {name: Check(name, "critical", "waiting", "2026-01-01T00:00:00Z") for name in names}
         self.computer.processes[spec.machine_id] = Process(spec, next(self.pids), checks)
@@ -123,7 +124,7 @@ class FakePlatform:
         return machine_id in self.computer.processes
 
     def log_path(self, spec: MachineSpec) -> Path:
-        return Path("/logs") / f"{spec.machine_id}.log"
+        return self.logs / spec.app / f"{spec.machine_id}.log"
 
     def publish_names(self, names: Mapping[str, Sequence[str]]) -> None:
         self.names = names

@@ -44,6 +44,18 @@ async def test_a_new_app_spreads_before_it_can_be_used(serve: Serve) -> None:
     assert (await fly.http.post("/v1/apps/shop/secrets", json={"values": {"A": "b"}})).status_code == 200
 
 
+async def test_personal_is_another_name_of_the_organization(fly: Fly) -> None:
+    made = (await fly.http.post("/v1/apps", json={"name": "shop", "org_slug": "personal"})).json()
+    assert made["organization"]["slug"] == "acme"
+    listed = await fly.http.get("/v1/apps", params={"org_slug": "personal"})
+    assert [app["name"] for app in listed.json()["apps"]] == ["shop"]
+    assigned = await fly.http.post("/v1/apps/shop/ip_assignments", json={"type": "v6", "org_slug": "personal"})
+    assert assigned.status_code == 200
+    asked = await fly.graphql('{organization(slug: "personal") {slug}}')
+    assert asked["data"] == {"organization": {"slug": "acme"}}
+    assert (await fly.http.get("/v1/apps", params={"org_slug": "nobody"})).status_code == 404
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [

@@ -23,7 +23,7 @@ async def test_status_shows_where_things_really_are(fly: Fly) -> None:
             "failure": None,
             "address": fly.platform.started[0].address,
             "pid": fly.platform.computer.processes[machine["id"]].pid,
-            "log": f"/logs/{machine['id']}.log",
+            "log": str(fly.platform.logs / "shop" / f"{machine['id']}.log"),
         }
     ]
     address = fly.platform.computer.databases["cache"]["address"]

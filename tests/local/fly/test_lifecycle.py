@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import stat
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -134,10 +136,30 @@ async def test_a_machine_that_cannot_start_has_failed_and_says_why(fly: Fly) -> 
     path = f"{app}/machines/{machine['id']}"
     failed = await fly.reaches(path, "failed")
     assert (failed["events"][0]["type"], failed["events"][0]["status"]) == ("launch", "failed")
-    assert (await fly.http.get("/_embedded/status")).json()["machines"][0]["failure"] == "program missing: not found"
+    assert (await fly.http.get("/_embedded/status")).json()["machines"][0][
+        "failure"
+    ] == "program missing: not found (missing)"
     await fly.http.post(path, json={"config": {"image": "known"}})
     await fly.reaches(path, "started")
     assert (await fly.http.get("/_embedded/status")).json()["machines"][0]["failure"] is None
+
+
+def look_at(log: Path) -> tuple[list[str], int]:
+    return log.read_text().splitlines(), stat.S_IMODE(log.stat().st_mode)
+
+
+async def test_why_a_machine_cannot_start_is_in_its_log_without_its_secrets(fly: Fly) -> None:
+    app = await fly.app()
+    await fly.http.post(f"{app}/secrets", json={"values": {"KEY": "hunter2", "FLAG": "a"}})
+    body = {"config": {"image": "known", "init": {"exec": ["missing", "hunter2"]}}}
+    machine = (await fly.http.post(f"{app}/machines", json=body)).json()
+    await fly.reaches(f"{app}/machines/{machine['id']}", "failed")
+    status = (await fly.http.get("/_embedded/status")).json()["machines"][0]
+    assert status["failure"] == "program missing: not found (missing [KEY])"
+    lines, mode = look_at(Path(status["log"]))
+    assert len(lines) == 1
+    assert lines[0].endswith(f" the machine cannot start: {status['failure']}")
+    assert mode == 0o600
 
 
 @pytest.mark.parametrize("report_first", [True, False])

@@ -220,3 +220,50 @@ async def test_events_are_listed_newest_first_up_to_a_limit(fly: Fly) -> None:
     times = [event["timestamp"] for event in events]
     assert times == sorted(times, reverse=True)
     assert (await fly.http.get(f"{path}/events", params={"limit": 51})).status_code == 400
+
+
+@pytest.mark.parametrize("ttl", [0, -1, 2**31, 10**30, "1", 1.5])
+async def test_a_lease_has_an_end_that_can_be_told(fly: Fly, ttl: object) -> None:
+    path = await started(fly)
+    assert (await fly.http.post(f"{path}/lease", json={"ttl": ttl})).status_code == 400
+    assert (await fly.http.post(f"{path}/lease", params={"ttl": str(ttl)})).status_code == (201 if ttl == "1" else 400)
+    for where in ("/v1/apps/shop/machines", path):
+        body = {"config": {"image": "known"}, "lease_ttl": ttl}
+        assert (await fly.http.post(where, json=body)).status_code == 400, where
+
+
+async def test_the_longest_lease(fly: Fly) -> None:
+    path = await started(fly)
+    assert (await fly.http.post(f"{path}/lease", json={"ttl": 2**31 - 1})).status_code == 201
+
+
+async def takes_its_turn(fly: Fly, path: str, method: str, part: str, body: object) -> int:
+    """The answer to a request that waits behind an update, while somebody else takes the lease."""
+    fly.platform.may_stop.clear()
+    assert (await fly.http.post(path, json={"config": {"image": "known:2"}})).status_code == 200
+    waiting = asyncio.create_task(fly.http.request(method, f"{path}{part}", json=body))
+    await asyncio.wait([waiting], timeout=0.1)
+    assert not waiting.done()
+    assert (await fly.http.post(f"{path}/lease", json={"ttl": 60})).status_code == 201
+    fly.platform.may_stop.set()
+    return (await waiting).status_code
+
+
+@pytest.mark.parametrize(
+    ("method", "part", "body"),
+    [
+        ("POST", "", {"config": {"image": "known:3"}}),
+        ("POST", "/stop", None),
+        ("POST", "/start", None),
+        ("POST", "/restart", None),
+        ("DELETE", "", None),
+    ],
+)
+async def test_a_lease_taken_meanwhile_counts_when_the_turn_comes(
+    fly: Fly, method: str, part: str, body: object
+) -> None:
+    path = await started(fly)
+    assert await takes_its_turn(fly, path, method, part, body) == 409
+    machine = await fly.reaches(path, "started")
+    assert machine["config"]["image"] == "known:2"
+    assert len(fly.platform.started) == 2

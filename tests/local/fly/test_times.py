@@ -31,5 +31,11 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
         nanoseconds(text)
 
 
+@pytest.mark.parametrize("sent", [-1, 2**63, "9" * 20 + "h"])
+def test_a_duration_is_one_that_go_can_hold(sent: str | int) -> None:
+    with pytest.raises(ValueError, match="292 years"):
+        nanoseconds(sent)
+
+
 def test_points_in_time_are_rfc_3339() -> None:
     assert rfc3339(1_700_000_000.25) == "2023-11-14T22:13:20.250000Z"
