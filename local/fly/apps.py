@@ -14,7 +14,6 @@ from local.fly.bodies import Body, Name, flag, read
 from local.fly.errors import ApiError
 from local.fly.lifecycle import LIFECYCLE
 from local.fly.objects import App
-from local.fly.organizations import APPS_OF_SOMEBODY_ELSE
 from local.fly.world import WORLD, World
 
 routes = web.RouteTableDef()
@@ -49,7 +48,7 @@ async def create(request: web.Request) -> web.Response:
     body = await read(request, CreateApp)
     if not world.organization.is_called(body.org_slug):
         raise ApiError(404, f"organization {body.org_slug} not found")
-    if body.name in world.store.apps or body.name in APPS_OF_SOMEBODY_ELSE:
+    if body.name in world.store.apps or world.is_somebody_elses(body.name):
         raise ApiError(422, f"app name {body.name} has already been taken", "name_taken")
     app = App(
         name=body.name,

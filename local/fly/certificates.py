@@ -166,6 +166,7 @@ def _status(world: World, app: App, certificate: Certificate) -> str:
     """Issuing takes its time even where everything is right already."""
     status = validate(world, app, certificate).status
     issued = time.time() >= certificate.created_at + world.settings.certificate_s
+    issued = issued and not world.faults.holds("certificate_stuck", certificate.hostname)
     return "pending_validation" if status == "active" and not issued else status
 
 

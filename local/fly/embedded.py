@@ -69,7 +69,7 @@ async def status(request: web.Request) -> web.Response:
             "id": machine.id,
             "app": machine.app,
             "name": machine.name,
-            "group": (world.config(machine).get("metadata") or {}).get("fly_process_group"),
+            "group": world.names(machine)[2],
             "region": machine.region,
             "state": machine.state,
             "failure": machine.failure,

@@ -18,7 +18,6 @@ from local.fly.errors import ApiError
 from local.fly.graphql_nodes import Node, Nodes, connection, plan_node, provider_node, region_node
 from local.fly.lifecycle import LIFECYCLE, Lifecycle
 from local.fly.objects import App, Redis
-from local.fly.organizations import APPS_OF_SOMEBODY_ELSE
 from local.fly.regions import REGIONS
 from local.fly.world import WORLD, World
 
@@ -115,7 +114,7 @@ class Resolvers:
         return connection(found, self._nodes.app, wanted.get("first"), wanted.get("after"))
 
     def app_name_available(self, _: Info, name: str) -> bool:
-        return name not in self._world.store.apps and name not in APPS_OF_SOMEBODY_ELSE
+        return name not in self._world.store.apps and not self._world.is_somebody_elses(name)
 
     def platform(self, _: Info) -> Node:
         return {"requestRegion": self._world.settings.region, "regions": list(map(region_node, REGIONS.values()))}

@@ -155,14 +155,15 @@ class Nodes:
 
     def redis(self, redis: Redis) -> Node:
         plan = databases.PLANS[redis.plan]
+        ready = not self._world.faults.holds("redis_creating", redis.name)
         return {
             "id": redis.id,
             "name": redis.name,
-            "status": "ready",
-            "hostname": redis_host(redis.name),
-            "password": redis.password,
-            "privateIp": ids.private_ip(redis.id),
-            "publicUrl": databases.public_url(redis),
+            "status": "ready" if ready else "creating",
+            "hostname": redis_host(redis.name) if ready else None,
+            "password": redis.password if ready else None,
+            "privateIp": ids.private_ip(redis.id) if ready else None,
+            "publicUrl": databases.public_url(redis) if ready else None,
             "primaryRegion": redis.primary_region,
             "readRegions": redis.read_regions,
             "options": redis.options,

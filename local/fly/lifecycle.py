@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from aiohttp import web
 
@@ -184,6 +185,9 @@ class Lifecycle(PlatformEvents):
         machine.started_at = time.time()
         machine.failure = None
         self._enter(machine, "started", "start", "flyd")
+        if self._world.faults.of_start(*self._world.names(machine)):
+            with suppress(LookupError):  # it has died by itself
+                await self.platform.signal(machine.id, "SIGKILL")
 
     async def _stop(self, machine: Machine, signal: str, timeout_s: float) -> None:
         await self.platform.stop(machine.id, signal, timeout_s)

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from aiohttp import web
 
 from local.contract import LaunchError
-from local.fly import ids, leases, machine_view, regions
+from local.fly import health, ids, leases, machine_view, regions
 from local.fly.bodies import Body, Name, flag, read
 from local.fly.errors import ApiError
 from local.fly.lifecycle import LIFECYCLE
@@ -234,9 +234,9 @@ def _seconds(text: str) -> float:
 def shown(
     request: web.Request, machine: Machine, *, with_lease: bool = False, nonce: str | None = None
 ) -> dict[str, Any]:
-    checks = request.app[LIFECYCLE].platform.checks(machine.id) if machine.state == "started" else []
-    config = request.app[WORLD].config(machine)
-    return machine_view.view(machine, config, checks, with_lease=with_lease, nonce=nonce)
+    world = request.app[WORLD]
+    checks = health.checks(world, request.app[LIFECYCLE].platform, machine)
+    return machine_view.view(machine, world.config(machine), checks, with_lease=with_lease, nonce=nonce)
 
 
 def leased(request: web.Request, machine: Machine, ttl_s: int | None) -> str | None:

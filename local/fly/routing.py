@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from local.contract import Backend, Platform, Routes, service_check_names
+from local.fly import health
 from local.fly.certificates import active_app
 from local.fly.objects import Machine
 from local.fly.world import World
@@ -37,7 +38,8 @@ class MachineRoutes(Routes):
         for machine, service, port, checks in self._services(app, external_port):
             if machine.state != "started" or machine.cordoned:
                 continue
-            passing = {check.name for check in self._platform.checks(machine.id) if check.status == "passing"}
+            results = health.checks(self._world, self._platform, machine)
+            passing = {check.name for check in results if check.status == "passing"}
             if passing.issuperset(checks):
                 found.append(_backend(machine, service, port))
         return found

@@ -15,6 +15,7 @@ from local.fly import (
     apps,
     certificates,
     embedded,
+    fault_admin,
     graphql_api,
     ids,
     limits,
@@ -25,16 +26,16 @@ from local.fly import (
     uiex,
     volumes,
 )
+from local.fly.answers import REQUEST_ID, REQUEST_ID_HEADER, answer
 from local.fly.databases import Databases
 from local.fly.errors import ApiError
+from local.fly.fault_effects import faulty
 from local.fly.graphql_api import DATABASES
 from local.fly.lifecycle import LIFECYCLE, Lifecycle
 from local.fly.world import WORLD, World
 
 requests_log = logging.getLogger("local.fly.requests")
-log = logging.getLogger(__name__)
 
-REQUEST_ID_HEADER = "fly-request-id"
 SCHEMES = ("Bearer", "FlyV1")
 # Machine files travel inside the configuration.
 LARGEST_BODY = 64 * 1024 * 1024
@@ -42,8 +43,7 @@ BUCKETS = web.AppKey("buckets", limits.Buckets)
 
 
 def make_app(world: World, lifecycle: Lifecycle) -> web.Application:
-    # Faults on purpose, when they come, are one more of these, between limited and the functions behind.
-    app = web.Application(middlewares=[answered, authenticated, limited], client_max_size=LARGEST_BODY)
+    app = web.Application(middlewares=[answered, authenticated, limited, faulty], client_max_size=LARGEST_BODY)
     app[WORLD] = world
     app[LIFECYCLE] = lifecycle
     app[DATABASES] = Databases(world, lifecycle)
@@ -54,6 +54,7 @@ def make_app(world: World, lifecycle: Lifecycle) -> web.Application:
         apps,
         certificates,
         embedded,
+        fault_admin,
         graphql_api,
         machine_parts,
         machines,
@@ -69,17 +70,9 @@ def make_app(world: World, lifecycle: Lifecycle) -> web.Application:
 @web.middleware
 async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Gives every answer an id and every refusal its form, and writes the one line of the log."""
-    request_id = f"{ids.ulid()}-{request.app[WORLD].settings.region}"
+    request_id = request[REQUEST_ID] = f"{ids.ulid()}-{request.app[WORLD].settings.region}"
     began = time.monotonic()
-    try:
-        response = await handler(request)
-    except ApiError as error:
-        response = refusal(error.status, str(error), error.code)
-    except web.HTTPException as error:
-        response = refusal(error.status, f"{request.method} {request.path}: {error.reason}")
-    except Exception:
-        log.exception("%s: %s %s broke off", request_id, request.method, request.path)
-        response = refusal(500, "the embedded Fly made a mistake, see its log")
+    response = await answer(request, handler)
     response.headers[REQUEST_ID_HEADER] = request_id
     took_ms = (time.monotonic() - began) * 1000
     requests_log.info("%s %s %d %.0f ms %s", request.method, request.path, response.status, took_ms, request_id)
@@ -101,7 +94,3 @@ async def limited(request: web.Request, handler: Handler) -> web.StreamResponse:
     if request.app[WORLD].settings.rate_limits:
         limits.check(request.app[BUCKETS], request)
     return await handler(request)
-
-
-def refusal(status: int, text: str, code: str = "unknown") -> web.Response:
-    return web.json_response({"error": text, "status": code}, status=status)

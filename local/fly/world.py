@@ -11,7 +11,9 @@ from aiohttp import web
 
 from local.contract import MachineSpec
 from local.fly import ids
+from local.fly.calls import Calls
 from local.fly.errors import ApiError
+from local.fly.faults import Faults
 from local.fly.objects import App, Event, Machine, MachineVersion, Source, State
 from local.fly.organizations import APPS_OF_SOMEBODY_ELSE, Organization
 from local.fly.store import Store
@@ -26,22 +28,27 @@ VERSIONS_KEPT = 20
 
 
 class World:
-    """Public attributes: settings, store, organization."""
+    """Public attributes: settings, store, organization, faults, calls."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self.settings = settings
         self.store = store
         self.organization = Organization(settings.organization)
+        self.faults = Faults()
+        self.calls = Calls()
         self._changes: dict[str, asyncio.Event] = {}
 
     def app(self, name: str) -> App:
         """Raises ApiError: 403 for somebody else's app, 404 for none, or for one so new that it has not spread yet."""
-        if name in APPS_OF_SOMEBODY_ELSE:
+        if self.is_somebody_elses(name):
             raise ApiError(403, f"app {name} belongs to another organization")
         app = self.store.apps.get(name)
         if app is None or time.time() < app.created_at + self.settings.app_propagation_s:
             raise ApiError(404, f"app {name} not found")
         return app
+
+    def is_somebody_elses(self, app: str) -> bool:
+        return app in APPS_OF_SOMEBODY_ELSE or app in self.faults.taken
 
     def secrets(self, app: App, min_version: int | None) -> dict[str, str]:
         """The values of an app's secrets. Raises ApiError 412 when a newer version is asked for than there is."""
@@ -61,6 +68,10 @@ class World:
         if machine is None or machine.app != app:
             raise ApiError(404, f"machine {machine_id} not found in app {app}")
         return machine
+
+    def names(self, machine: Machine) -> tuple[str, str, str | None]:
+        """What a person may call it by: its id, its name, its process group."""
+        return machine.id, machine.name, (self.config(machine).get("metadata") or {}).get("fly_process_group")
 
     def config(self, machine: Machine) -> dict[str, Any]:
         return self.store.versions[machine.instance_id].config

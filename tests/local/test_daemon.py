@@ -162,6 +162,47 @@ async def test_a_machine_survives_the_crash_of_its_daemon(stack: Stack) -> None:
     assert stat.S_IMODE((stack.state / "daemon.log").stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize(("when", "made"), [("before", False), ("after", True)])
+async def test_a_crash_on_demand_takes_back_nothing_that_was_done(stack: Stack, when: str, made: bool) -> None:
+    await stack.ready()
+    rule = {"kind": "crash", "when": when, "method": "POST", "path": "/v1/apps"}
+    assert (await stack.http.post("/_embedded/faults", json=rule)).status_code == 201
+    with pytest.raises(httpx.TransportError):
+        await stack.http.post("/v1/apps", json={"name": "shop", "org_slug": "acme"})
+    assert await stack.ended() == -signal.SIGKILL
+    assert ("shop" in (await stack.ready())["apps"]) is made
+    assert (await stack.http.get("/_embedded/faults")).json() == []
+
+
+async def test_machines_that_die_at_their_start_or_cannot_start(stack: Stack) -> None:
+    await stack.ready()
+    await stack.http.post("/v1/apps", json={"name": "shop", "org_slug": "acme"})
+    assert (await stack.http.post("/_embedded/faults", json={"kind": "dies_at_start", "object": "web"})).is_success
+    config = {"image": "embedded/python", "init": {"exec": ["sleep", "1000"]}}
+    made = (await stack.http.post("/v1/apps/shop/machines", json={"name": "web", "config": config})).json()
+    path = f"/v1/apps/shop/machines/{made['id']}"
+    async with asyncio.timeout(20):
+        while True:  # nothing to wait on: it is started before and after
+            found = (await stack.http.get(path)).json()
+            ends = [event["request"]["exit_event"] for event in found["events"] if event["type"] == "exit"]
+            if ends and found["state"] == "started":
+                break
+            await asyncio.sleep(0.05)
+    assert [(end["signal"], end["requested_stop"], end["restarting"]) for end in ends] == [(9, False, True)]
+    assert (await stack.http.get("/_embedded/faults")).json()[0]["fired"] == 1
+
+    impossible = {"image": "embedded/python", "init": {"exec": ["/no/such/program"]}}
+    made = (await stack.http.post("/v1/apps/shop/machines", json={"name": "no", "config": impossible})).json()
+    assert (await stack.http.get(f"/v1/apps/shop/machines/{made['id']}/wait?state=failed&timeout=15")).is_success
+    status = (await stack.http.get("/_embedded/status")).json()["machines"][1]
+    assert "/no/such/program" in status["failure"]
+    assert status["failure"] in last_line(Path(status["log"]))
+
+
+def last_line(log: Path) -> str:
+    return log.read_text().splitlines()[-1]
+
+
 async def test_one_daemon_per_folder_which_leaves_when_told(stack: Stack) -> None:
     await stack.ready()
     first = stack.daemon
