@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from local import faults_cli
 from local.stack import LocalStack
 from local.state import DEFAULT_FOLDER, LocalError, State
 from toolchain import caddy, litellm
@@ -24,6 +25,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(faults_cli.app, name="faults")
 say = Console(stderr=True, highlight=False)
 show = Console(highlight=False)
 

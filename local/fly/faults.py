@@ -67,7 +67,7 @@ KINDS = {
         "somebody else makes an app of this name just before", ("before",), method="POST", path="/v1/apps"
     ),
     "made_meanwhile": Kind(
-        "another client of the organization does the same just before; say what with --path or --operation",
+        "another client of the organization does the same just before: say what",
         ("before",),
         method="POST",
     ),
