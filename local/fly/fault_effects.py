@@ -28,6 +28,7 @@ EMBEDDED = "/_embedded/"
 TEXT = "fault on demand"
 ANOTHER_CLIENT = "another-client"
 PAGE = "<!DOCTYPE html><html><head><title>502 Bad Gateway</title></head><body><h1>Bad Gateway</h1></body></html>"
+NOT_ANSWERED = 499  # only for the log: as web servers write it when the connection went first
 # Closing with this resets the connection: no data is kept back for the other side.
 NO_LINGER = struct.pack("ii", 1, 0)
 
@@ -71,8 +72,8 @@ async def _carried_out(request: web.Request, handler: Handler, call: Call, fault
             for other in waiting:
                 other.release()
             return changed
-        response = changed or response
-    return response or await answer(request, handler)
+        response = response if changed is None else changed
+    return await answer(request, handler) if response is None else response
 
 
 class Cut(web.Response):
@@ -83,7 +84,7 @@ async def refuse(request: web.Request, *_: Any) -> Response:
     await request.read()  # bytes left unread would make a reset of it
     if request.transport is not None:
         request.transport.close()
-    return Cut()
+    return Cut(status=NOT_ANSWERED)
 
 
 async def reset(request: web.Request, *_: Any) -> Response:
@@ -92,7 +93,7 @@ async def reset(request: web.Request, *_: Any) -> Response:
         connection: socket.socket = request.transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
         request.transport.abort()
-    return Cut()
+    return Cut(status=NOT_ANSWERED)
 
 
 async def truncate(request: web.Request, _: Handler, __: Fault, response: Response | None) -> Response:
@@ -107,7 +108,7 @@ async def truncate(request: web.Request, _: Handler, __: Fault, response: Respon
     if request.transport is not None:
         request.transport.write(head.encode() + body[: len(body) // 2])
         request.transport.close()
-    return Cut()
+    return Cut(status=NOT_ANSWERED)
 
 
 async def crash(*_: Any) -> Response:

@@ -48,6 +48,12 @@ async def test_a_refused_call_is_not_carried_out(fly: Fly) -> None:
     assert await fired(fly) == [1]
 
 
+async def test_a_refusal_is_an_end_and_no_reset_however_much_is_sent(fly: Fly) -> None:
+    await fault(fly, "refuse")
+    with pytest.raises(httpx.RemoteProtocolError, match="disconnected without sending"):
+        await fly.http.post("/v1/apps", content=b" " * 8_000_000)
+
+
 @pytest.mark.parametrize(("when", "made"), [(None, True), ("after", True), ("before", False)])
 async def test_a_reset(fly: Fly, when: str | None, made: bool) -> None:
     await fault(fly, "reset", when=when, method="POST", path="/v1/apps")
