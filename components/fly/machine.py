@@ -234,7 +234,8 @@ class Machine(Resource, module="fly", name="Machine"):
     """A machine of a process group.
 
     `config` is Fly's machine configuration; what it does not say is left to Fly. It holds no secrets: those are the
-    app's (`Secrets`), and `min_secrets_version` is the version the machine has to see.
+    app's (`Secrets`), and `min_secrets_version` is the version the machine has to see. Without it the machine gets no
+    secret at all.
     """
 
     app: Output[str]

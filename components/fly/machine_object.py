@@ -44,7 +44,8 @@ def body(props: Props, *, metadata: Mapping[str, str]) -> dict[str, Any]:
         "metadata": {**metadata, **ours["metadata"], HASH: props[HASH]},
     }
     version = props.get("min_secrets_version")
-    return {"config": config, **({} if version is None else {"min_secrets_version": int(version)})}
+    # Fly gives every secret of the app to every machine; one that needs none, such as a public edge, gets none.
+    return {"config": config, **({"skip_secrets": True} if version is None else {"min_secrets_version": int(version)})}
 
 
 def metadata_of(machine: Props) -> dict[str, str]:

@@ -396,10 +396,11 @@ def test_secrets_that_never_come_are_an_error_in_the_end(fly: FakeFly, edge: Man
     assert clock.now() - began < 120
 
 
-def test_without_a_secrets_version_none_is_sent(fly: FakeFly, edge: Managed) -> None:
+def test_a_machine_that_names_no_secrets_version_gets_no_secrets(fly: FakeFly, edge: Managed) -> None:
     edge.up(**{key: value for key, value in EDGE.items() if key != "min_secrets_version"})
     body = next(body for body in fly.bodies if body and "config" in body)
     assert "min_secrets_version" not in body
+    assert body["skip_secrets"] is True
     settle(fly)
     assert edge.refresh()
 
