@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from typing import NoReturn
 
 import pulumi
 from pulumi import Output
 
-from components.settings import KEYS, Settings, SettingsError, parse
+from components.settings import Settings, SettingsError, parse
 
 MESSAGE_SHOWN = 32  # Pulumi's language host adds no error of its own to a program that ends with this
 
 
 def load_settings() -> Settings:
     """The checked settings of this stack; ends the program with one message when they cannot be used."""
-    config = pulumi.Config()
-    raw = {key: value for key in KEYS if (value := config.get(key)) is not None}
     try:
-        settings = parse(raw)
+        settings = parse(_own_configuration())
     except SettingsError as error:
         _refuse(str(error))
     if settings.require_pinned_images and (unpinned := settings.images.unpinned):
@@ -28,6 +28,13 @@ def load_settings() -> Settings:
 
 def openai_api_key() -> Output[str]:
     return pulumi.Config().require_secret("openaiApiKey")
+
+
+def _own_configuration() -> dict[str, str]:
+    """Every value under the project's name, known to us or not: a misspelt key must not be passed over."""
+    prefix = f"{pulumi.get_project()}:"
+    everything: dict[str, str] = json.loads(os.environ.get("PULUMI_CONFIG", "{}"))
+    return {key.removeprefix(prefix): value for key, value in everything.items() if key.startswith(prefix)}
 
 
 def _refuse_unpinned(groups: list[str]) -> None:

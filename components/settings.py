@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -236,13 +237,22 @@ KEYS = [to_camel(name) for name in Settings.model_fields]
 
 def parse(raw: Mapping[str, str]) -> Settings:
     """Checks raw configuration values by key; raises SettingsError naming every problem."""
+    problems = [_unknown(key) for key in raw if key not in KEYS]
     try:
-        return Settings.model_validate(raw)
+        settings = Settings.model_validate({key: value for key, value in raw.items() if key in KEYS})
     except ValidationError as error:
-        problems = [line for detail in error.errors() for line in _lines(detail["loc"], detail["msg"], raw)]
+        problems += [line for detail in error.errors() for line in _lines(detail["loc"], detail["msg"], raw)]
+    else:
+        if not problems:
+            return settings
     # Outside the handler, so that no traceback can show what pydantic was given.
     count = f"{len(problems)} setting{'s' if len(problems) > 1 else ''}"
     raise SettingsError(f"{count} of this stack cannot be used:" + "".join(f"\n  - {line}" for line in problems))
+
+
+def _unknown(key: str) -> str:
+    meant = get_close_matches(key, KEYS, n=1)
+    return f"{key} is no setting of this program" + (f"; did you mean {meant[0]}?" if meant else "; remove it")
 
 
 def _lines(location: tuple[int | str, ...], message: str, raw: Mapping[str, str]) -> list[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 
 from local.fly.objects import Machine
 from local.fly.world import World
 
+LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
 Names = dict[str, list[str]]
 
 
@@ -39,5 +41,6 @@ def _of_machine(machine: Machine, config: dict[str, object]) -> Iterator[str]:
     yield zone
     yield f"{machine.region}.{zone}"
     metadata = config.get("metadata")
-    if isinstance(metadata, dict) and "fly_process_group" in metadata:
-        yield f"{metadata['fly_process_group']}.process.{zone}"
+    group = metadata.get("fly_process_group") if isinstance(metadata, dict) else None
+    if isinstance(group, str) and LABEL.fullmatch(group):  # anything else is no name, and could write lines of its own
+        yield f"{group}.process.{zone}"

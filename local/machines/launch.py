@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,9 @@ ANY_ADDRESS = "::"
 
 
 def process_group(spec: MachineSpec) -> str:
+    """The machine's group as a part of file names: whoever sets metadata must not choose where its log lies."""
     metadata = spec.config.get("metadata") or {}
-    return str(metadata.get("fly_process_group") or DEFAULT_GROUP)
+    return re.sub(r"[^A-Za-z0-9_-]", "_", str(metadata.get("fly_process_group") or DEFAULT_GROUP))
 
 
 def machine_launch(spec: MachineSpec, image: Image, folder: Path, log: Path, volumes: Path) -> Launch:

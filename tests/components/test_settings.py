@@ -174,6 +174,12 @@ def test_all_problems_are_reported_at_once() -> None:
     assert text.startswith("3 settings of this stack cannot be used:")
 
 
+def test_a_misspelt_key_is_not_passed_over() -> None:
+    text = problems_of(raw_settings() | {"regoin": "ord", "xyzzy": "1"})
+    assert "regoin is no setting of this program; did you mean region?" in text
+    assert "xyzzy is no setting of this program; remove it" in text
+
+
 def test_a_missing_key_says_how_to_set_it() -> None:
     raw = raw_settings()
     del raw["organization"]

@@ -23,6 +23,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
 BAD = [
     ("gatewayHostname", "https://x", "gatewayHostname is 'https://x'; give a host name alone"),
     ("region", "chicago", "region is 'chicago'"),
+    ("regoin", "ord", "regoin is no setting of this program; did you mean region?"),
     ("groups", {"edge": {"count": 1, "cpuKind": "shared", "cpus": 3, "memoryMb": 256}}, "groups.edge asks for 3 cpus"),
     ("teams", {"a": {"requestsPerMinute": 0}}, "teams.a.requestsPerMinute"),
     ("images", {"edge": "caddy:latest", "gateway": "a:1"}, "that tag moves"),

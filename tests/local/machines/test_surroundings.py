@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
@@ -263,7 +264,9 @@ async def test_execute(platform: ProcessPlatform, reports: Reports, spec: MakeSp
     assert await run("sh", "-c", "head -c 300000 /dev/zero | tr '\\0' x") == (0, "x" * 300000, "")
     with pytest.raises(TimeoutError):
         await run("sh", "-c", "sleep 1000 & sleep 1000", timeout_s=0.3)
-    left = [entry["command"] for entry in platform.processes(machine.machine_id)]
+    async with asyncio.timeout(DEADLINE_S):  # what was killed takes a moment to be gone
+        while len(left := [entry["command"] for entry in platform.processes(machine.machine_id)]) > 1:
+            await asyncio.sleep(0.01)  # noqa: ASYNC110 - no event tells when a process of a machine is gone
     assert left == ["python3 /srv/main.py"]
 
 
@@ -278,6 +281,13 @@ async def test_processes(platform: ProcessPlatform, reports: Reports, spec: Make
     assert entry["directory"] == "/"
     assert entry["rss"] > 1_000_000
     assert entry["listen_sockets"] == [{"proto": "tcp", "address": f"{machine.address}:{port}"}]
+
+
+async def test_a_group_does_not_choose_where_the_log_lies(
+    platform: ProcessPlatform, spec: MakeSpec, state: Path
+) -> None:
+    path = platform.log_path(spec("true", metadata={"fly_process_group": "../../../esc"}))
+    assert path == state / "logs" / "shop" / "_________esc-machine1.log"
 
 
 async def test_the_log_holds_output_with_times(platform: ProcessPlatform, spec: MakeSpec, state: Path) -> None:
