@@ -1,7 +1,7 @@
 """What the program generates: for whom, of which alphabet and length.
 
-Values live in the stack's encrypted state and in the vault; Fly receives them as app secrets. A value changes
-only when its resource is replaced.
+Values live in the stack's encrypted state; Fly receives them as app secrets. A value changes only when its resource
+is replaced.
 """
 
 from __future__ import annotations
