@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
 
 from pytest import TerminalReporter, TestReport
 
@@ -11,30 +13,38 @@ PROPERTY = "interruption"
 """A case records (phase, call, outcome) under this name; the outcome is killed, ended or not reached."""
 
 
-def lines(reports: Iterable[TestReport]) -> list[str]:
-    calls: defaultdict[str, set[str]] = defaultdict(set)
-    outcomes: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    seconds: Counter[str] = Counter()
+@dataclass
+class Phase:
+    calls: set[str] = field(default_factory=set)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    failed: int = 0
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        cases = self.outcomes.total()
+        outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(self.outcomes.items()))
+        return (
+            f"{len(self.calls)} calls, {cases} cases ({outcomes}), {self.failed} failed, "
+            f"{self.seconds:.0f} s, {self.seconds / cases:.1f} s each"
+        )
+
+
+def phases(reports: Iterable[TestReport]) -> dict[str, Phase]:
+    found: defaultdict[str, Phase] = defaultdict(Phase)
     for report in reports:
-        for name, value in report.user_properties:
-            if name != PROPERTY or report.when != "call":
-                continue
-            phase, call, outcome = value
-            calls[phase].add(call)
-            outcomes[phase][outcome] += 1
-            outcomes[phase]["failed"] += report.failed
-            seconds[phase] += report.duration
-    return [
-        f"{phase}: {len(calls[phase])} calls, {(cases := sum(counts.values()) - counts['failed'])} cases: "
-        f"{', '.join(f'{count} {outcome}' for outcome, count in sorted(counts.items()) if count)}; "
-        f"{seconds[phase]:.0f} s, {seconds[phase] / cases:.1f} s each"
-        for phase, counts in outcomes.items()
-    ]
+        recorded: Any = dict(report.user_properties).get(PROPERTY)
+        if recorded and report.when == "call":
+            name, call, outcome = recorded
+            found[name].calls.add(call)
+            found[name].outcomes[outcome] += 1
+            found[name].failed += report.failed
+            found[name].seconds += report.duration
+    return found
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
     stats = terminalreporter.stats
-    if found := lines([*stats.get("passed", []), *stats.get("failed", [])]):
+    if found := phases([*stats.get("passed", []), *stats.get("failed", [])]):
         terminalreporter.section("interruptions")
-        for line in found:
-            terminalreporter.write_line(line)
+        for name, phase in found.items():
+            terminalreporter.write_line(f"{name}: {phase}")

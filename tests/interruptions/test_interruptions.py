@@ -17,7 +17,7 @@ import pytest
 from tests.interruptions import inventory
 from tests.interruptions.calls import Call, Side, load
 from tests.interruptions.record import command, recorded
-from tests.interruptions.stack import CHANGES, Run, Stack, Victim
+from tests.interruptions.stack import CHANGES, NAME, Run, Stack, Victim
 
 pytestmark = pytest.mark.end_to_end
 
@@ -96,6 +96,42 @@ def converge(stack: Stack, phase: str) -> None:
     else:
         inventory.check_everything_is_there(stack, CHANGES[phase])
         stack.pulumi("preview", "--expect-no-changes")
+
+
+@pytest.mark.full
+def test_a_killed_runs_lease_is_waited_for(stack: Stack) -> None:
+    """With the minute that the program asks for; the cases above have it shortened."""
+    case = Case("image", Call(f"POST {NAME}/machines/gateway-1/lease", 1), "after", "provider")
+    stack.gate.short_leases = False
+    try:
+        with stack.at(case.phase):
+            run = stack.begin("up", "--yes", "--skip-preview")
+            try:
+                assert interrupt(stack, case, run) == "killed"
+                stack.gate.begin()
+                converge(stack, case.phase)
+            finally:
+                run.end()
+            tries = [call for call in stack.gate.calls if call.name == case.call.name]
+        assert len(tries) > 1, "the lease was in the way"
+    finally:
+        stack.gate.short_leases = True
+
+
+@pytest.mark.full
+def test_the_warning_that_a_killed_engine_leaves_can_be_cleared(stack: Stack) -> None:
+    case = Case("up", Call(f"POST {NAME}", 1), "after", "engine")
+    with stack.at(case.phase):
+        run = stack.begin("up", "--yes", "--skip-preview")
+        try:
+            assert interrupt(stack, case, run) == "killed"
+            converge(stack, case.phase)
+            assert stack.pulumi_state()["pending_operations"]
+            stack.pulumi("refresh", "--yes", "--skip-preview", "--clear-pending-creates")
+            assert not stack.pulumi_state().get("pending_operations")
+            inventory.check_everything_is_there(stack, {})
+        finally:
+            run.end()
 
 
 @pytest.mark.parametrize("phase", ["up", *(pytest.param(p, marks=pytest.mark.full) for p in CALLS if p != "up")])
