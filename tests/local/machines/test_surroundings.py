@@ -265,7 +265,7 @@ async def test_execute(platform: ProcessPlatform, reports: Reports, spec: MakeSp
     with pytest.raises(TimeoutError):
         await run("sh", "-c", "sleep 1000 & sleep 1000", timeout_s=0.3)
     async with asyncio.timeout(DEADLINE_S):  # what was killed takes a moment to be gone
-        # noqa below: no event tells when a process inside a machine is gone.
+        # No event tells when a process inside a machine is gone.
         while len(left := [entry["command"] for entry in platform.processes(machine.machine_id)]) > 1:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert left == ["python3 /srv/main.py"]
