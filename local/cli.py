@@ -29,10 +29,22 @@ app.add_typer(faults_cli.app, name="faults")
 say = Console(stderr=True, highlight=False)
 show = Console(highlight=False)
 
+
+def state_folder(given: str | Path) -> Path:
+    """Raises BadParameter: an empty name would be the current folder."""
+    if not str(given):
+        raise typer.BadParameter("the name is empty: name a folder")
+    return Path(given).resolve()
+
+
 StateFolder = Annotated[
     Path,
     typer.Option(
-        "--state", help="Folder of the stack's state; another folder is another stack.", show_default=".local"
+        "--state",
+        help="Folder of the stack's state; another folder is another stack.",
+        show_default=".local",
+        metavar="FOLDER",
+        parser=state_folder,
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="For programs. Holds secrets.")]
@@ -41,7 +53,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="For programs. Holds secret
 @app.command()
 def up(state: StateFolder = DEFAULT_FOLDER) -> None:
     """Starts the embedded Fly.io and runs `pulumi up`. Again: changes only what differs."""
-    stack = LocalStack(State(state.resolve()))
+    stack = LocalStack(State(state))
     with stack.state.held():
         with say.status("programs for machines: Caddy, LiteLLM"):
             caddy.ensure()
@@ -88,12 +100,16 @@ def down(state: StateFolder = DEFAULT_FOLDER) -> None:
 @app.command()
 def reset(state: StateFolder = DEFAULT_FOLDER) -> None:
     """`down`, then forgets everything: state, keys, ports."""
-    stack = LocalStack(State(state.resolve()))
-    if stack.state.exists:
-        with stack.state.held():
+    stack = LocalStack(State(state))
+    stack.state.check()
+    kept: list[str] = []
+    if stack.state.is_ours:
+        with stack.state.held(), say.status("ending machines, databases and the embedded Fly.io"):
             stack.down()
-            stack.wipe()
+            kept = stack.wipe()
     say.print("reset: nothing is left of the local stack")
+    if kept:
+        say.print(f"{state} stays, for what is not the stack's: {', '.join(kept)}", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -172,7 +188,7 @@ def key(
 
 
 def existing(folder: Path) -> LocalStack:
-    stack = LocalStack(State(folder.resolve()))
+    stack = LocalStack(State(folder))
     if not stack.state.exists:
         raise LocalError(f"there is no local stack in {folder}; `scripts/local up` makes one")
     return stack

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import sys
 from dataclasses import dataclass
 from functools import cached_property
@@ -162,10 +161,11 @@ class LocalStack:
             and (process.pid in listening or any(folder in part for part in process.info["cmdline"] or ()))
         ]
 
-    def wipe(self) -> None:
+    def wipe(self) -> list[str]:
+        """Forgets the stack; names of what it did not make, which stays in its folder. Raises LocalError."""
         if self.state.exists:
             release_network(self.settings.network)
-        shutil.rmtree(self.state.folder, ignore_errors=True)
+        return self.state.wipe()
 
 
 def _choose_settings(state: State) -> Settings:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import socket
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from local import background, ports
-from local.state import LocalError, State, write_once
+from local.state import MARK, MARKER, LocalError, State, write_once, write_private
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +37,113 @@ def test_the_passphrase_is_made_once_and_for_its_owner_only(tmp_path: Path) -> N
 def test_what_is_written_once_stays(tmp_path: Path) -> None:
     assert write_once(tmp_path / "a", "first") == "first"
     assert write_once(tmp_path / "a", "second") == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+class Crash(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("write", [write_once, write_private])
+def test_a_write_that_is_cut_off_leaves_no_empty_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path, str], object]
+) -> None:
+    def crash(descriptor: int, mode: str) -> None:
+        os.close(descriptor)
+        raise Crash
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fdopen", crash)
+        with pytest.raises(Crash):
+            write(tmp_path / "a", "first")
+    assert not (tmp_path / "a").exists()
+    write(tmp_path / "a", "second")
+    assert (tmp_path / "a").read_text() == "second"
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("inside", ["", "work/checkout"])
+def test_a_folder_that_holds_home_or_the_checkout_is_no_stacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("local.state.ROOT", tmp_path / inside)
+    (tmp_path / MARKER).write_text(MARK)
+    for folder in (Path("/"), tmp_path, tmp_path / "home"):
+        with pytest.raises(LocalError, match="or holds it: name a folder of the stack's own"):
+            State(folder).claim()
+
+
+def test_a_folder_with_somebodys_files_is_no_stacks(tmp_path: Path) -> None:
+    precious = tmp_path / "precious.txt"
+    precious.write_text("years of work")
+    (tmp_path / "settings.json").write_text('{"editor.tabSize": 4}')
+    state = State(tmp_path)
+    assert not state.is_ours
+    with pytest.raises(LocalError, match="is not a local stack's"), state.held():
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["precious.txt", "settings.json"]
+
+
+@pytest.mark.parametrize("name", ["file", "file/below", "/proc/x"])
+def test_a_place_where_no_folder_can_be_is_an_error_in_words(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(LocalError, match="name another one with --state"):
+        State(tmp_path / name).claim()
+
+
+def test_an_empty_folder_becomes_a_stacks_own(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    state = State(tmp_path)
+    state.create()
+    state.create()
+    assert state.is_ours
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+
+
+def test_git_never_takes_a_stacks_folder(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    State(tmp_path / "stack").create()
+    (tmp_path / "stack" / "secrets.json").touch()
+    subprocess.run(["git", "add", "."], cwd=tmp_path, check=True)
+    staged = subprocess.run(["git", "ls-files"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert staged == ""
+
+
+def test_a_wipe_takes_what_the_stack_made_and_nothing_else(tmp_path: Path) -> None:
+    precious = tmp_path / "elsewhere" / "precious.txt"
+    precious.parent.mkdir()
+    precious.write_text("years of work")
+    state = State(tmp_path / "stack")
+    state.create()
+    (state.folder / "machines").symlink_to(precious.parent)
+    (state.folder / "notes.txt").write_text("mine")
+    assert state.wipe() == ["notes.txt"]
+    assert [path.name for path in state.folder.iterdir()] == ["notes.txt"]
+    assert precious.read_text() == "years of work"
+
+
+def test_a_wipe_takes_the_folder_too_when_nothing_else_is_in_it(tmp_path: Path) -> None:
+    state = State(tmp_path / "stack")
+    with state.held():
+        state.create()
+        assert state.wipe() == []
+    assert not state.folder.exists()
+
+
+def test_a_wipe_that_fails_says_at_what_and_can_be_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = State(tmp_path / "stack")
+    state.create()
+
+    def busy(path: Path) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", busy)
+        with pytest.raises(LocalError, match=r"stack/backend cannot be removed: Device or resource busy"):
+            state.wipe()
+    assert state.is_ours
+    assert state.wipe() == []
 
 
 def test_only_one_command_changes_a_stack(tmp_path: Path) -> None:
