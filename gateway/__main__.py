@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
+import os
 import socket
-import sys
 import time
 
 import uvicorn  # type: ignore[import-not-found,unused-ignore] # comes with LiteLLM, is not where types are checked
@@ -19,9 +20,19 @@ BACKLOG = 2048  # connections that wait while LiteLLM has the processor
 # a little longer. Closing at once would reset those that wait to be accepted.
 LAME_DUCK_S = 3.0
 LAME_DUCK_STEP_S = 0.1
+FAILED_START = 3  # uvicorn's own exit code for it
 
 
 class Server(uvicorn.Server):  # type: ignore[misc,unused-ignore] # as above
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().serve(sockets)
+        finally:
+            # A task of LiteLLM that is cancelled this early can swallow it; its end would be waited for forever.
+            if not self.started:
+                logging.shutdown()
+                os._exit(FAILED_START)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         until = time.monotonic() + LAME_DUCK_S
         while time.monotonic() < until and not self.force_exit:  # noqa: ASYNC110 - uvicorn's flag is no event
@@ -57,10 +68,7 @@ def main() -> None:
         listener = listen(arguments.host, arguments.port)
     except OSError as e:
         raise SystemExit(f"The gateway cannot listen on {arguments.host} port {arguments.port}: {e.strerror}.") from e
-    server = Server(config)
-    server.run(sockets=[listener])
-    if not server.started:
-        sys.exit(3)
+    Server(config).run(sockets=[listener])
 
 
 if __name__ == "__main__":

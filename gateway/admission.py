@@ -16,6 +16,8 @@ from gateway.authentication import OWNER
 from gateway.errors import App, Message, Receive, Scope, Send
 from gateway.keys import Owner
 
+REQUEST = "gateway.request"  # where in the ASGI scope the admitted JSON object stands
+
 MOST_BODY_BYTES = 64 * 1024 * 1024
 """OpenAI takes 50 MB of images in a request."""
 
@@ -54,8 +56,8 @@ class Refusal(NamedTuple):
     param: str | None = None
 
 
-def refusal(body: bytes, path: str, owner: Owner, known_models: Collection[str]) -> Refusal | None:
-    """None when the request may pass."""
+def admitted(body: bytes, path: str, owner: Owner, known_models: Collection[str]) -> dict[str, Any] | Refusal:
+    """The request as an object when it may pass."""
     try:
         request = json.loads(body.decode())
     except ValueError as e:  # neither UTF-8 nor JSON
@@ -68,7 +70,7 @@ def refusal(body: bytes, path: str, owner: Owner, known_models: Collection[str])
     for name in request:
         if name not in parameters:
             return Refusal(400, f"Unrecognized request argument supplied: {name}", "unknown_parameter", name)
-    return _model_refusal(request.get("model"), owner, known_models)
+    return _model_refusal(request.get("model"), owner, known_models) or request
 
 
 def _model_refusal(model: Any, owner: Owner, known: Collection[str]) -> Refusal | None:
@@ -106,10 +108,11 @@ class Admission:
             if body is None:
                 await errors.answer(send, 413, f"The request is larger than {MOST_BODY_BYTES} bytes.")
                 return
-            refused = refusal(body, scope["path"], owner, self._models)
-            if refused is not None:
-                await errors.answer(send, refused.status, refused.message, code=refused.code, param=refused.param)
+            request = admitted(body, scope["path"], owner, self._models)
+            if isinstance(request, Refusal):
+                await errors.answer(send, request.status, request.message, code=request.code, param=request.param)
                 return
+            scope = {**scope, REQUEST: request}
             headers.append((b"content-type", b"application/json"))  # whatever it was called: it is
             receive = _replaying(body, receive)
         await self._app({**scope, "headers": headers, "query_string": b""}, receive, send)

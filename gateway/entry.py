@@ -1,7 +1,7 @@
 """The ASGI application of a gateway machine: `uvicorn gateway.entry:app`.
 
-From the outside in: closed routes, readiness, authentication, admission, LiteLLM's own application. The environment
-is put in order before LiteLLM is imported.
+From the outside in: closed routes, readiness, authentication, admission, metering, LiteLLM's own application. The
+environment is put in order before LiteLLM is imported.
 """
 
 from __future__ import annotations
@@ -12,7 +12,11 @@ from gateway import environment
 from gateway.admission import Admission
 from gateway.authentication import Authentication
 from gateway.errors import App
+from gateway.limits import Limits
+from gateway.metering import Metering
+from gateway.outcomes import outcomes
 from gateway.readiness import Readiness
+from gateway.redis_store import RedisStore
 from gateway.routes import ClosedRoutes
 
 
@@ -27,9 +31,11 @@ def build() -> App:
 
     from gateway import hooks  # noqa: PLC0415
 
+    store = RedisStore(os.environ[environment.REDIS_URL])
+    limits = Limits(store, environment.without_redis(os.environ))
     return ClosedRoutes(
         Readiness(
-            Authentication(Admission(litellm_app, key_ring.models()), key_ring),
+            Authentication(Admission(Metering(litellm_app, limits, outcomes), key_ring.models()), key_ring),
             start_problems=lambda: hooks.start_problems(key_ring.models()),
         )
     )

@@ -6,9 +6,9 @@ variable that its configuration refers to is missing. Both are settled here, bef
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import yaml
 
@@ -17,6 +17,10 @@ from gateway import keys, teams
 CONFIG = "CONFIG_FILE_PATH"
 MASTER_KEY = "LITELLM_MASTER_KEY"
 KEY_HASHES = "TEAM_KEY_HASHES"
+REDIS_URL = "REDIS_URL"
+WITHOUT_REDIS = "LIMITS_WITHOUT_REDIS"
+WithoutRedis = Literal["open", "closed"]
+"""What becomes of requests that cannot be counted; limits.py says more."""
 TEAMS_FILE = "teams.json"  # beside the configuration
 
 FIXED = {
@@ -33,11 +37,8 @@ FIXED = {
     "DISABLE_ADMIN_UI": "True",
 }
 DEFAULTS = {
+    WITHOUT_REDIS: "open",  # limits.py says why
     "LITELLM_LOG": "ERROR",  # DEBUG writes prompts to the log; INFO costs 3 ms per request
-    # A Redis that accepts and never answers costs one request per ten seconds a quarter of a second.
-    "REDIS_CIRCUIT_BREAKER_FAILURE_THRESHOLD": "3",
-    "REDIS_CIRCUIT_BREAKER_RECOVERY_TIMEOUT": "10",
-    "REDIS_CIRCUIT_BREAKER_TIMEOUT_MIN_DURATION": "0",
 }
 _OTHER_SOURCES = {
     "DIRECT_URL",
@@ -49,6 +50,7 @@ _OTHER_SOURCES = {
     "LITELLM_WORKER_STARTUP_HOOKS",
     "SERVER_ROOT_PATH",
 }
+_OURS = (MASTER_KEY, KEY_HASHES, REDIS_URL)
 _REFERENCE = "os.environ/"
 
 
@@ -88,10 +90,14 @@ def prepare(environ: MutableMapping[str, str]) -> keys.KeyRing:
     except yaml.YAMLError as e:
         problems.append(f"The file {path} is not YAML: {e}.")
         referred_to = set()
-    for name in sorted({MASTER_KEY, KEY_HASHES, *referred_to}):
+    for name in sorted({*_OURS, *referred_to}):
         if not environ.get(name):
-            by = f", which {path} refers to," if name not in (MASTER_KEY, KEY_HASHES) else ""
+            by = f", which {path} refers to," if name not in _OURS else ""
             problems.append(f"The environment variable {name}{by} is missing or empty.")
+    if environ.get(REDIS_URL) and not environ[REDIS_URL].startswith(("redis://", "rediss://")):
+        problems.append(f"The environment variable {REDIS_URL} must begin with redis:// or rediss://.")
+    if environ[WITHOUT_REDIS] not in get_args(WithoutRedis):
+        problems.append(f"The environment variable {WITHOUT_REDIS} must be open or closed.")
     teams_path = path.with_name(TEAMS_FILE)
     all_teams: dict[str, teams.Team] = {}
     key_ring = keys.KeyRing(())
@@ -107,6 +113,11 @@ def prepare(environ: MutableMapping[str, str]) -> keys.KeyRing:
     if problems:
         raise StartError(" ".join(problems))
     return key_ring
+
+
+def without_redis(environ: Mapping[str, str]) -> WithoutRedis:
+    """After `prepare`."""
+    return "closed" if environ[WITHOUT_REDIS] == "closed" else "open"
 
 
 def _read(path: Path, what: str, problems: list[str]) -> str:

@@ -18,12 +18,13 @@ async def answer(
     status: int,
     message: str,
     *,
+    type: str = "invalid_request_error",
     code: str | None = None,
     param: str | None = None,
     headers: Iterable[tuple[bytes, bytes]] = (),
 ) -> None:
-    """Sends a whole response for a request that is the client's mistake."""
-    error = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
+    """Sends a whole response for a request that is refused."""
+    error = {"message": message, "type": type, "param": param, "code": code}
     content = json.dumps({"error": error}).encode()
     length = (b"content-length", str(len(content)).encode())
     start = [(b"content-type", b"application/json"), length, *headers]

@@ -6,15 +6,18 @@ refers to, past `sys.modules`. So this module holds no state: it may exist more 
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Protocol
+from collections.abc import Collection, Mapping
+from typing import Any, Protocol
 
+import litellm
+from litellm.integrations.custom_logger import CustomLogger
 from litellm.proxy import proxy_server
 from litellm.proxy._types import LitellmUserRoles, ProxyException, UserAPIKeyAuth
 
 from gateway.authentication import NO_KEY, OWNER
 from gateway.errors import Scope
 from gateway.keys import Owner
+from gateway.outcomes import Outcome, outcomes
 
 
 class Request(Protocol):
@@ -26,8 +29,7 @@ class Request(Protocol):
 async def authenticate(request: Request, api_key: str | None) -> UserAPIKeyAuth:
     """LiteLLM's `custom_auth`: tells it the team that authentication.py has found.
 
-    `api_key` is always empty: clients' keys do not come this far. Limits belong to the team, not to the key, so
-    that two keys during a rotation share them; the digest says which key was used.
+    `api_key` is always empty: clients' keys do not come this far; the digest says which of a team's keys was used.
     """
     owner: Owner | None = request.scope.get(OWNER)
     if owner is None:  # only if LiteLLM's application is mounted without the layers in front of it
@@ -42,10 +44,22 @@ async def authenticate(request: Request, api_key: str | None) -> UserAPIKeyAuth:
         user_id=team.name,
         user_role=LitellmUserRoles.INTERNAL_USER,
         models=sorted(team.models),
-        team_rpm_limit=team.requests_per_minute,
-        team_tpm_limit=team.tokens_per_minute,
         metadata={"tags": [f"team:{team.name}"]},
     )
+
+
+class Reporter(CustomLogger):  # type: ignore[misc,unused-ignore] # LiteLLM carries no types where they are checked
+    """LiteLLM's callback: tells metering.py what a request has cost."""
+
+    async def async_log_success_event(
+        self, kwargs: Mapping[str, Any], response_obj: object, start_time: object, end_time: object
+    ) -> None:
+        report = kwargs.get("standard_logging_object")
+        if report is not None:
+            outcomes.report(report["litellm_call_id"], Outcome(report["total_tokens"]))
+
+
+reporter = Reporter()
 
 
 def start_problems(models: Collection[str]) -> list[str]:
@@ -55,6 +69,8 @@ def start_problems(models: Collection[str]) -> list[str]:
         problems.append("LiteLLM did not take over general_settings.custom_auth.")
     if proxy_server.prisma_client is not None:
         problems.append("LiteLLM has a database client although no database was named to it.")
+    if not any(type(callback).__name__ == Reporter.__name__ for callback in litellm.callbacks):
+        problems.append("LiteLLM did not take over litellm_settings.callbacks.")
     router = proxy_server.llm_router
     missing = sorted(set(models) - set(router.model_names if router is not None else ()))
     if missing:

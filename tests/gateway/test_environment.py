@@ -29,6 +29,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
         "CONFIG_FILE_PATH": str(tmp_path / "litellm.yaml"),
         "LITELLM_MASTER_KEY": "sk-master",
         "OPENAI_API_KEY": "sk-provider",
+        "REDIS_URL": "redis://127.0.0.1",
         "TEAM_KEY_HASHES": KEY_HASHES,
     }
 
@@ -54,7 +55,7 @@ def test_the_keys_are_read(environ: dict[str, str]) -> None:
     assert owner.team.name == "prod_ceo"
 
 
-@pytest.mark.parametrize("name", ["LITELLM_MASTER_KEY", "OPENAI_API_KEY", "TEAM_KEY_HASHES"])
+@pytest.mark.parametrize("name", ["LITELLM_MASTER_KEY", "OPENAI_API_KEY", "REDIS_URL", "TEAM_KEY_HASHES"])
 @pytest.mark.parametrize("value", [None, ""])
 def test_a_missing_or_empty_variable_is_named(environ: dict[str, str], name: str, value: str | None) -> None:
     if value is None:
@@ -84,6 +85,24 @@ def test_wrong_content_is_named(environ: dict[str, str], tmp_path: Path) -> None
     (tmp_path / "litellm.yaml").write_text("a: [")
     with pytest.raises(environment.StartError, match=r"litellm\.yaml is not YAML"):
         environment.prepare(dict(environ))
+
+
+@pytest.mark.parametrize(("value", "setting"), [(None, "open"), ("open", "open"), ("closed", "closed")])
+def test_without_redis_it_counts_on_or_refuses(environ: dict[str, str], value: str | None, setting: str) -> None:
+    if value is not None:
+        environ["LIMITS_WITHOUT_REDIS"] = value
+    environment.prepare(environ)
+    assert environment.without_redis(environ) == setting
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [("LIMITS_WITHOUT_REDIS", "must be open or closed"), ("REDIS_URL", "must begin with redis:// or rediss://")],
+)
+def test_a_wrong_value_is_named_and_not_repeated(environ: dict[str, str], name: str, sentence: str) -> None:
+    with pytest.raises(environment.StartError, match=f"{name} {sentence}") as caught:
+        environment.prepare(environ | {name: "a-secret"})
+    assert "a-secret" not in str(caught.value)
 
 
 def test_all_problems_come_at_once(tmp_path: Path) -> None:
