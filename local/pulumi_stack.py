@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from local.background import closed_environment
-from local.state import ROOT, LocalError, State
+from local.state import ROOT, LocalError, State, write_private
 from toolchain import pulumi as pulumi_toolchain
 
 PROJECT = "hotdash-llm-gateway"
@@ -38,7 +38,9 @@ class PulumiStack:
         """What points any `pulumi` command at this stack."""
         return {
             "PULUMI_HOME": str(self.state.pulumi_home),
-            "PULUMI_BACKEND_URL": f"file://{self.state.backend}",
+            # The backend would write headers beside each file, and not at once: an engine killed there leaves an
+            # empty file, and every command says "failed to load checkpoint: EOF".
+            "PULUMI_BACKEND_URL": f"file://{self.state.backend}?metadata=skip",
             "PULUMI_CONFIG_PASSPHRASE_FILE": str(self.state.passphrase),
             "PULUMI_STACK": STACK,
             "PULUMI_OPTION_CONFIG_FILE": str(self.state.stack_file),
@@ -78,6 +80,22 @@ class PulumiStack:
         outputs: dict[str, Any] = json.loads(self._query("stack", "output", "--json", "--show-secrets"))
         return outputs
 
+    def configuration(self) -> dict[str, Any]:
+        """The project's keys in the stack's file; empty before the first `up`. Raises LocalError: no valid YAML."""
+        known = self._document().get("config") or {}
+        prefix = f"{PROJECT}:"
+        return {str(key).removeprefix(prefix): value for key, value in known.items() if str(key).startswith(prefix)}
+
+    def _document(self) -> dict[str, Any]:
+        file = self.state.stack_file
+        try:
+            document = yaml.safe_load(file.read_text()) if file.exists() else {}
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise LocalError(f"{file} is no valid YAML; mend it: {error}") from None
+        if not isinstance(document or {}, dict) or not isinstance((document or {}).get("config") or {}, dict):
+            raise LocalError(f"{file}: a mapping with a mapping `config` is needed; mend it")
+        return document or {}
+
     def _init(self) -> None:
         # `stack init` writes its file beside Pulumi.yaml: in a folder of its own, so that stacks of one checkout
         # do not write each other's.
@@ -88,15 +106,15 @@ class PulumiStack:
         if not exists:
             self._query("stack", "init", STACK, "--secrets-provider", "passphrase", "--cwd", str(folder))
         made = folder / f"Pulumi.{STACK}.yaml"
-        self.state.stack_file.write_text(made.read_text() if made.exists() else "")
+        write_private(self.state.stack_file, made.read_text() if made.exists() else "")
         shutil.rmtree(folder)
 
     def _configure(self, configuration: Mapping[str, Any]) -> None:
-        document = yaml.safe_load(self.state.stack_file.read_text()) or {}
+        document = self._document()
         known = document.get("config") or {}
         wanted = known | {f"{PROJECT}:{key}": value for key, value in configuration.items()}
         if wanted != known:
-            self.state.stack_file.write_text(yaml.safe_dump(document | {"config": wanted}))
+            write_private(self.state.stack_file, yaml.safe_dump(document | {"config": wanted}))
 
     def _configure_secrets(self, secrets: Mapping[str, str]) -> None:
         # Encrypting costs half a second each; a salted digest tells whether a value is the one already there.
@@ -108,7 +126,7 @@ class PulumiStack:
             if known.get(key) != digest:
                 self._query("config", "set", "--secret", key, stdin=value)
                 known[key] = digest
-        digests.write_text(json.dumps(known))
+        write_private(digests, json.dumps(known))
 
     @property
     def _environment(self) -> dict[str, str]:

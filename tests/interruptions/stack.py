@@ -110,7 +110,7 @@ class Stack:
                 stderr=log,
                 start_new_session=True,
             )
-        self.local.fly.wait_until_ready()
+        self.local.start_fly()  # it is there already: this waits until it answers
         give_up_at = time.monotonic() + WELL_S
         while not all(states_of(machine) == PASSING for machine in self.machines()):
             assert time.monotonic() < give_up_at, "the machines of the snapshot did not become well"

@@ -134,6 +134,13 @@ def test_the_warning_that_a_killed_engine_leaves_can_be_cleared(stack: Stack) ->
             run.end()
 
 
+def test_the_backend_has_no_file_that_a_kill_can_leave_half_written(stack: Stack) -> None:
+    """It writes the state itself at once; the headers that it may keep beside each file it does not."""
+    kept = [path for path in (stack.snapshots / "finished" / "backend").rglob("*") if path.is_file()]
+    assert kept
+    assert not [path for path in kept if path.suffix == ".attrs"]
+
+
 @pytest.mark.parametrize("phase", ["up", *(pytest.param(p, marks=pytest.mark.full) for p in CALLS if p != "up")])
 def test_every_call_has_its_cases(stack: Stack, phase: str) -> None:
     seen = stack.first_up if phase == "up" else recorded(stack, phase)
