@@ -105,8 +105,7 @@ def reset(state: StateFolder = DEFAULT_FOLDER) -> None:
     kept: list[str] = []
     if stack.state.is_ours:
         with stack.state.held(), say.status("ending machines, databases and the embedded Fly.io"):
-            stack.down()
-            kept = stack.wipe()
+            kept = stack.reset()
     say.print("reset: nothing is left of the local stack")
     if kept:
         say.print(f"{state} stays, for what is not the stack's: {', '.join(kept)}", markup=False, soft_wrap=True)
@@ -121,6 +120,8 @@ def status(state: StateFolder = DEFAULT_FOLDER, as_json: AsJson = False) -> None
         print(json.dumps(description, indent=2))  # noqa: T201 - the answer itself, for programs
     else:
         print_status(description)
+    if description["problems"]:
+        raise typer.Exit(1)
 
 
 def print_status(description: dict[str, Any]) -> None:
@@ -128,7 +129,12 @@ def print_status(description: dict[str, Any]) -> None:
     table = Table(*cells)
     for machine in description["machines"]:
         table.add_row(*(str(machine[cell] or "-") for cell in cells))
-    show.print(table if description["machines"] else "No machine. `scripts/local up` makes them.")
+    for problem in description["problems"]:
+        show.print(f"problem: {problem}", markup=False, soft_wrap=True)
+    if description["machines"]:
+        show.print(table)
+    elif not description["problems"]:
+        show.print("No machine runs. `scripts/local up` starts them.")
     for name in ("gateway_url", "langfuse_url", "fly_api_url", "state_folder"):
         show.print(f"{name:<13} {description[name]}", soft_wrap=True)
     for name, text in description["stand_ins"].items():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
-import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from local import background, settings
+from local import background, embedded, settings
 from local.embedded import EmbeddedFly
 from local.ports import claim_network, free_ports, release_network
 from local.pulumi_stack import PulumiStack
@@ -22,7 +23,13 @@ from local.state import LocalError, State, write_once
 ORGANIZATION = "local"
 HOSTNAMES = {"gateway": "gateway.hotdash.test", "langfuse": "langfuse.hotdash.test"}  # .test never resolves (RFC 6761)
 OPENAI = "https://api.openai.com/v1"
+PROVIDER = "local.provider"
+PROVIDER_START_S = 30  # it loads its embeddings first
 STAND_INS = {"provider": "offline OpenAI-compatible provider with small real embeddings (no OPENAI_API_KEY is set)"}
+
+
+class BrokenSettingsError(LocalError):
+    """The stack's settings cannot be read: nothing of it can be started."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +38,14 @@ class LocalStack:
 
     @cached_property
     def settings(self) -> Settings:
-        """Chosen at the first `up`, kept until `reset`."""
+        """Chosen at the first `up`, kept until `reset`. Raises BrokenSettingsError."""
         if not self.state.settings.exists():
             self.state.create()
             settings.save(self.state.folder, _choose_settings(self.state))
-        return settings.load(self.state.folder)
+        try:
+            return settings.load(self.state.folder)
+        except settings.SettingsError as error:
+            raise BrokenSettingsError(f"{error}. Mend it, or forget the stack with `scripts/local reset`") from None
 
     @property
     def pulumi(self) -> PulumiStack:
@@ -43,43 +53,58 @@ class LocalStack:
 
     @property
     def fly(self) -> EmbeddedFly:
-        return EmbeddedFly(self.settings)
+        return EmbeddedFly(self.state.folder, self.settings)
 
     @property
-    def fly_record(self) -> Path:
-        return self.state.folder / "fly.pid.json"
+    def provider_key(self) -> Path:
+        return self.state.provider / "key"
 
     @property
-    def provider_record(self) -> Path:
-        return self.state.provider / "pid.json"
+    def provider_log(self) -> Path:
+        return self.state.logs / "provider.log"
+
+    def provider_process(self) -> psutil.Process | None:
+        return background.find(PROVIDER, "--key-file", str(self.provider_key))
 
     def start_fly(self) -> None:
-        if self.fly.status() is None:
-            arguments = [sys.executable, "-m", "local.daemon", "--state", str(self.state.folder)]
-            background.start(
-                arguments,
-                record=self.fly_record,
-                log=self.state.logs / "fly.log",
-                environment=background.closed_environment(),
-            )
-            self.fly.wait_until_ready()
+        try:
+            self.fly.start(self.state.logs / "fly.log")
+        except background.EndedAtOnceError as error:
+            raise background.EndedAtOnceError(
+                f"{error}. Where a port is taken, end the program that has it, or write another one into "
+                f"{self.state.settings}"
+            ) from None
 
     def start_provider(self) -> tuple[str, str]:
         """Base URL and key of the provider: OpenAI with the operator's key, else the offline one."""
         if key := os.environ.get("OPENAI_API_KEY"):
-            background.stop(self.provider_record)
+            self.stop_provider()
             return OPENAI, key
-        key_file = self.state.provider / "key"
-        key = write_once(key_file, f"sk-{secrets.token_hex(24)}")
-        port = write_once(self.state.provider / "port", str(free_ports(1)[0]))
-        if background.running(self.provider_record) is None:
-            background.start(
-                [sys.executable, "-m", "local.provider", "--port", port, "--key-file", str(key_file)],
-                record=self.provider_record,
-                log=self.state.logs / "provider.log",
-                environment=background.closed_environment(),
+        key = write_once(self.provider_key, f"sk-{secrets.token_hex(24)}")
+        port_file = self.state.provider / "port"
+        port = int(write_once(port_file, str(free_ports(1)[0])))
+        said = background.Log(self.provider_log)
+        process = self.provider_process() or background.start(
+            PROVIDER,
+            ["--port", str(port), "--key-file", str(self.provider_key)],
+            said=said,
+            environment=background.closed_environment(),
+        )
+        try:
+            background.wait_until(
+                lambda: background.listens(process, port),
+                process,
+                what="the offline provider",
+                said=said,
+                timeout_s=PROVIDER_START_S,
             )
+        except background.EndedAtOnceError as error:
+            raise LocalError(f"{error} Where its port is taken, remove {port_file} for another one") from None
         return f"http://127.0.0.1:{port}/v1", key
+
+    def stop_provider(self) -> None:
+        if process := self.provider_process():
+            background.stop([process])
 
     def configure(self, openai_base_url: str, openai_api_key: str) -> None:
         configuration = {
@@ -106,22 +131,42 @@ class LocalStack:
 
     def describe(self) -> dict[str, Any]:
         """Everything that other programs build on; holds secrets."""
-        live = self.fly.status() or {"redis": []}
-        outputs = self.pulumi.outputs()
-        offline = background.running(self.provider_record) is not None
+        live = self.fly.status()
         return {
             "gateway_url": self.url("gateway"),
             "langfuse_url": self.url("langfuse"),
             "fly_api_url": self.fly.url,
             "fly_token": self.settings.token,
             "fly_proxy_url": f"http://127.0.0.1:{self.settings.proxy_port}",
-            "teams": outputs.get("team_keys", {}),
-            "machines": self.machines(),
-            "redis": live["redis"],
+            "teams": self.pulumi.outputs().get("team_keys", {}),
+            "machines": live["machines"] if live else [],
+            "redis": live["redis"] if live else [],
             "database": None,
             "state_folder": str(self.state.folder),
-            "stand_ins": STAND_INS if offline else {},
+            "stand_ins": STAND_INS if live and self._offline else {},
+            "problems": list(self._problems(running=live is not None)),
         }
+
+    def _problems(self, *, running: bool) -> Iterator[str]:
+        """What should run and does not, each with a remedy."""
+        if not running and (process := self.fly.process()):
+            yield f"the embedded Fly.io (process {process.pid}) starts or ends just now; look again in a moment"
+        elif not running and (left := background.supervised(self.state.folder)):
+            yield (
+                f"the embedded Fly.io does not run, but what it started does: {named(left)}. "
+                "`scripts/local up` starts it again, `scripts/local down` ends everything"
+            )
+        if running and self._offline and not self.provider_process():
+            said = background.Log(self.provider_log, begin=0).last_line()
+            yield (
+                f"the offline provider does not run, so no model answers (it said last: {said or 'nothing'}). "
+                "`scripts/local up` starts it again"
+            )
+
+    @property
+    def _offline(self) -> bool:
+        """Whether the stack asks the offline provider, as its configuration has it."""
+        return self.pulumi.configuration().get("openaiBaseUrl") not in (None, OPENAI)
 
     def environment(self) -> dict[str, str]:
         """What points pulumi, curl and Fly's own client at this stack."""
@@ -141,31 +186,62 @@ class LocalStack:
 
     def down(self) -> None:
         """Ends every process of the stack; what it knows stays."""
-        if self.fly.status() is not None:
+        if self.fly.process() or background.supervised(self.state.folder):
+            self.start_fly()  # one that died, too: the next one finds its machines and ends them in good order
             self.fly.stop()
-            if process := background.running(self.fly_record):
-                process.wait(background.STOP_S)
-        background.stop(self.fly_record)
-        background.stop(self.provider_record)
+        self.stop_provider()
         if left := self.processes():
-            raise LocalError(f"still running after `down`: {', '.join(f'{p.name()} ({p.pid})' for p in left)}")
+            pids = " ".join(str(process.pid) for process in left)
+            raise LocalError(f"still running after `down`: {named(left)}. End what is left with `kill {pids}`")
+
+    def reset(self) -> list[str]:
+        """`down`, also where the embedded Fly cannot run any more, then `wipe`."""
+        try:
+            self.down()
+        except (BrokenSettingsError, background.EndedAtOnceError):
+            self.kill()
+        return self.wipe()
+
+    def kill(self) -> None:
+        """Ends every process of the stack without the embedded Fly's help: for what nobody needs any more."""
+        background.stop(self.own_programs())  # first: it would start databases again
+        background.stop(background.supervised(self.state.folder))
 
     def processes(self) -> list[psutil.Process]:
-        """What of this stack still runs: told by the state folder in its arguments, or by a listener in its network."""
-        folder, network = str(self.state.folder), f"127.{self.settings.network}."
-        listening = {c.pid for c in psutil.net_connections("tcp") if c.laddr and c.laddr.ip.startswith(network)}
-        return [
-            process
-            for process in psutil.process_iter(["cmdline"])
-            if process.pid != os.getpid()
-            and (process.pid in listening or any(folder in part for part in process.info["cmdline"] or ()))
-        ]
+        """What of this stack still runs: its programs, machines, databases, and who listens in its network."""
+        network = f"127.{self.settings.network}."
+        listening = {
+            connection.pid
+            for connection in psutil.net_connections("tcp")
+            if connection.status == psutil.CONN_LISTEN
+            and connection.pid
+            and connection.laddr
+            and connection.laddr.ip.startswith(network)
+        }
+        found = [*self.own_programs(), *background.supervised(self.state.folder)]
+        for pid in listening - {os.getpid()}:
+            with suppress(psutil.NoSuchProcess):
+                found.append(psutil.Process(pid))
+        return list({process.pid: process for process in found if background.alive(process)}.values())
+
+    def own_programs(self) -> list[psutil.Process]:
+        daemon = background.find(embedded.MODULE, "--state", str(self.state.folder))
+        return [process for process in (daemon, self.provider_process()) if process]
 
     def wipe(self) -> list[str]:
         """Forgets the stack; names of what it did not make, which stays in its folder. Raises LocalError."""
-        if self.state.exists:
-            release_network(self.settings.network)
+        with suppress(BrokenSettingsError):  # the claim of a folder that is gone is free
+            if self.state.exists:
+                release_network(self.settings.network)
         return self.state.wipe()
+
+
+def named(processes: Sequence[psutil.Process]) -> str:
+    names = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            names.append(f"{process.name()} ({process.pid})")
+    return ", ".join(names)
 
 
 def _choose_settings(state: State) -> Settings:

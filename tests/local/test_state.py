@@ -196,27 +196,6 @@ def test_a_released_network_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert ports.claim_network(tmp_path) == 16
 
 
-# Outliving whoever started it is its purpose.
-@pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
-def test_a_background_program_is_known_again_and_ends(tmp_path: Path) -> None:
-    record = tmp_path / "pid.json"
-    program = [sys.executable, "-c", "import signal; signal.pause()"]
-    background.start(program, record=record, log=tmp_path / "log", environment=background.closed_environment())
-    process = background.running(record)
-    assert process is not None
-    background.stop(record)
-    assert not process.is_running()
-    assert background.running(record) is None
-    background.stop(record)
-
-
-def test_a_foreign_process_with_the_same_pid_is_left_alone(tmp_path: Path) -> None:
-    record = tmp_path / "pid.json"
-    record.write_text(f'{{"pid": {os.getpid()}, "started": 1.0}}')
-    assert background.running(record) is None
-    background.stop(record)
-
-
 def test_programs_see_nothing_of_the_operators(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-operator")
     monkeypatch.setenv("FLY_API_TOKEN", "operator")
