@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -228,8 +229,7 @@ def test_a_killed_engine_leaves_no_process(stack: Stack) -> None:
     stack.run("config", "set", "wait", "true")
     engine = stack.start("up", "--yes", "--skip-preview")
     read_until(engine, WAITING)
-    commands = [process.cmdline() for process in stack.processes()]
-    assert ["sleep", "600"] in commands
+    commands = commands_once(stack, ["sleep", "600"])
     assert any("pulumi.dynamic" in command for command in commands)
     started = [Watched(process.pid) for process in stack.processes()]
     engine.kill()
@@ -252,6 +252,15 @@ def test_a_program_that_fails_is_shown_once(stack: Stack, fail: str, message: st
     stack.printed = ""
     assert message in output
     assert "hello from the program" in output
+
+
+def commands_once(stack: Stack, wanted: list[str]) -> list[list[str]]:
+    """Command lines of the stack's processes once `wanted` is one of them: the engine says so before it is."""
+    deadline = time.monotonic() + RUN_S
+    while wanted not in (commands := [process.cmdline() for process in stack.processes()]):
+        assert time.monotonic() < deadline, f"{wanted} never ran beside {commands}"
+        time.sleep(0.05)  # no event tells when another program has started one
+    return commands
 
 
 def read_until(process: subprocess.Popen[str], pattern: str) -> str:
