@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import socket
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from local.state import LocalError
+from local.state import LocalError, write_private
 
 NETWORKS = range(16, 240)  # second byte of 127.x.0.0/16; low ones are what people and resolvers use by hand
 
@@ -28,21 +30,29 @@ def claim_network(owner: Path) -> int:
     claims.mkdir(parents=True, exist_ok=True)
     candidates = list(NETWORKS)
     random.shuffle(candidates)
-    for network in candidates:
-        claim = claims / str(network)
-        if claim.exists() and not Path(claim.read_text() or "/nowhere").exists():
-            claim.unlink(missing_ok=True)  # its stack was wiped by hand
-        try:
-            with claim.open("x") as file:
-                file.write(str(owner))
-        except FileExistsError:
-            continue
-        return network
+    with _alone_in(claims):
+        for network in candidates:
+            claim = claims / str(network)
+            if claim.exists() and Path(claim.read_text() or "/nowhere").exists():
+                continue  # otherwise its stack was wiped by hand
+            write_private(claim, str(owner))
+            return network
     raise LocalError(f"all {len(NETWORKS)} loopback networks are claimed; remove stale files in {claims}")
 
 
 def release_network(network: int) -> None:
     (_claims() / str(network)).unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Waits for others, who need milliseconds."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _claims() -> Path:

@@ -190,6 +190,16 @@ def test_networks_of_wiped_stacks_are_given_again(tmp_path: Path, monkeypatch: p
     assert ports.claim_network(here) in {16, 17}
 
 
+def test_a_claim_without_an_owner_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a claim that was cut off left it, before claims were written whole."""
+    monkeypatch.setattr(ports, "NETWORKS", range(16, 17))
+    claims = tmp_path / "cache/hotdash-llm-gateway/networks"
+    claims.mkdir(parents=True)
+    (claims / "16").touch()
+    assert ports.claim_network(tmp_path) == 16
+    assert [path.name for path in claims.iterdir()] == ["16"]
+
+
 def test_a_released_network_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ports, "NETWORKS", range(16, 17))
     ports.release_network(ports.claim_network(tmp_path))
