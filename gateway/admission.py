@@ -7,11 +7,10 @@ So what it gets is built from a closed list, and everything else is refused as O
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from gateway import errors
+from gateway import errors, shapes
 from gateway.authentication import OWNER
 from gateway.errors import App, Message, Receive, Scope, Send
 from gateway.keys import Owner
@@ -21,18 +20,19 @@ REQUEST = "gateway.request"  # where in the ASGI scope the admitted JSON object 
 MOST_BODY_BYTES = 64 * 1024 * 1024
 """OpenAI takes 50 MB of images in a request."""
 
-_CHAT = """
-    messages model audio frequency_penalty function_call functions logit_bias logprobs max_completion_tokens
-    max_tokens metadata modalities n parallel_tool_calls prediction presence_penalty prompt_cache_key
-    prompt_cache_retention reasoning_effort response_format safety_identifier seed service_tier stop store stream
-    stream_options temperature tool_choice tools top_logprobs top_p user verbosity web_search_options
-"""
-_EMBEDDINGS = "input model dimensions encoding_format user"
-PARAMETERS = {
-    "/chat/completions": frozenset(_CHAT.split()),
-    "/embeddings": frozenset(_EMBEDDINGS.split()),
+
+class Endpoint(NamedTuple):
+    parameters: Mapping[str, shapes.Types]
+    """OpenAI's parameters beside the model, and their types."""
+    mode: str
+    """What LiteLLM's configuration calls the models that answer here."""
+
+
+ENDPOINTS = {
+    "/chat/completions": Endpoint(shapes.CHAT, "chat"),
+    "/embeddings": Endpoint(shapes.EMBEDDINGS, "embedding"),
 }
-"""OpenAI's parameters by the end of the path."""
+"""By the end of the path."""
 
 _PASSED_HEADERS = {
     b"accept",
@@ -56,43 +56,53 @@ class Refusal(NamedTuple):
     param: str | None = None
 
 
-def admitted(body: bytes, path: str, owner: Owner, known_models: Collection[str]) -> dict[str, Any] | Refusal:
-    """The request as an object when it may pass."""
+def admitted(body: bytes, path: str, owner: Owner, modes: Mapping[str, str]) -> dict[str, Any] | Refusal:
+    """The request as an object when it may pass. `modes`: every configured model and what it answers."""
     try:
-        request = json.loads(body.decode())
+        request = shapes.parse(body.decode())
     except ValueError as e:  # neither UTF-8 nor JSON
         return Refusal(400, f"We could not parse the JSON body of your request: {e}.")
     except RecursionError:
         return Refusal(400, "We could not parse the JSON body of your request: it is nested too deeply.")
     if not isinstance(request, dict):
         return Refusal(400, "We could not parse the JSON body of your request: expected an object.")
-    parameters = next(names for end, names in PARAMETERS.items() if path.endswith(end))
+    endpoint = next(endpoint for end, endpoint in ENDPOINTS.items() if path.endswith(end))
     for name in request:
-        if name not in parameters:
+        if name != "model" and name not in endpoint.parameters:
             return Refusal(400, f"Unrecognized request argument supplied: {name}", "unknown_parameter", name)
-    return _model_refusal(request.get("model"), owner, known_models) or request
+    if refused := _model_refusal(request.get("model"), owner, modes, endpoint.mode):
+        return refused
+    if found := shapes.misfit(request, endpoint.parameters):
+        param, message = found
+        return Refusal(400, message, "invalid_type", param)
+    return request
 
 
-def _model_refusal(model: Any, owner: Owner, known: Collection[str]) -> Refusal | None:
+def _model_refusal(model: Any, owner: Owner, modes: Mapping[str, str], mode: str) -> Refusal | None:
     if model is None or model == "":
         return Refusal(400, "you must provide a model parameter")
     if not isinstance(model, str):
         return Refusal(400, "Invalid type for 'model': expected a string.", "invalid_type", "model")
-    if model not in known:
+    if model not in modes:
         message = f"The model `{model}` does not exist or you do not have access to it."
         return Refusal(404, message, "model_not_found", "model")
     if model not in owner.team.models:
         message = f"Team `{owner.team.name}` does not have access to model `{model}`."
         return Refusal(403, message, "model_not_found", "model")
+    if modes[model] != mode:
+        # The provider would say 404, which LiteLLM counts against the model: the next request of anybody pays for it.
+        return Refusal(
+            404, f"The model `{model}` is no {mode} model and is not served here.", "model_not_found", "model"
+        )
     return None
 
 
 class Admission:
     """ASGI, behind Authentication: passes API requests on in a form with one meaning, or refuses them."""
 
-    def __init__(self, app: App, models: Collection[str]) -> None:
+    def __init__(self, app: App, modes: Mapping[str, str]) -> None:
         self._app = app
-        self._models = models
+        self._modes = modes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         owner: Owner | None = scope.get(OWNER)
@@ -108,7 +118,7 @@ class Admission:
             if body is None:
                 await errors.answer(send, 413, f"The request is larger than {MOST_BODY_BYTES} bytes.")
                 return
-            request = admitted(body, scope["path"], owner, self._models)
+            request = admitted(body, scope["path"], owner, self._modes)
             if isinstance(request, Refusal):
                 await errors.answer(send, request.status, request.message, code=request.code, param=request.param)
                 return

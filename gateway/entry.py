@@ -35,7 +35,9 @@ def build() -> App:
     limits = Limits(store, environment.without_redis(os.environ))
     return ClosedRoutes(
         Readiness(
-            Authentication(Admission(Metering(litellm_app, limits, outcomes), key_ring.models()), key_ring),
+            Authentication(
+                Admission(Metering(litellm_app, limits, outcomes), environment.model_modes(os.environ)), key_ring
+            ),
             start_problems=lambda: hooks.start_problems(key_ring.models()),
         )
     )

@@ -15,6 +15,7 @@ import yaml
 from gateway import keys, teams
 
 CONFIG = "CONFIG_FILE_PATH"
+DEFAULT_CONFIG = "litellm.yaml"
 MASTER_KEY = "LITELLM_MASTER_KEY"
 KEY_HASHES = "TEAM_KEY_HASHES"
 REDIS_URL = "REDIS_URL"
@@ -74,6 +75,12 @@ def references(document: Any) -> Iterator[str]:
         yield document.removeprefix(_REFERENCE)
 
 
+def model_modes(environ: Mapping[str, str]) -> dict[str, str]:
+    """Every model of LiteLLM's configuration and what it answers: chat or embedding. After `prepare`."""
+    config = yaml.safe_load(Path(environ.get(CONFIG) or DEFAULT_CONFIG).read_text())
+    return {entry["model_name"]: entry["model_info"]["mode"] for entry in config["model_list"]}
+
+
 def prepare(environ: MutableMapping[str, str]) -> keys.KeyRing:
     """Changes `environ` to what LiteLLM may see; returns the keys it names. Raises StartError with all problems."""
     for name in [name for name in environ if is_removed(name)]:
@@ -83,7 +90,7 @@ def prepare(environ: MutableMapping[str, str]) -> keys.KeyRing:
         environ.setdefault(name, value)
 
     problems: list[str] = []
-    path = Path(environ.get(CONFIG) or "litellm.yaml")
+    path = Path(environ.get(CONFIG) or DEFAULT_CONFIG)
     config = _read(path, f"the configuration that {CONFIG} names", problems)
     try:
         referred_to = set(references(yaml.safe_load(config)))

@@ -48,7 +48,7 @@ async def answering(scope: Scope, receive: Receive, send: Send) -> None:
 def main(port: int) -> None:
     limits = Limits(RedisStore(os.environ[environment.REDIS_URL]), environment.without_redis(os.environ))
     ring = key_ring()
-    app = Authentication(Admission(Metering(answering, limits, outcomes), ring.models()), ring)
+    app = Authentication(Admission(Metering(answering, limits, outcomes), dict.fromkeys(ring.models(), "chat")), ring)
     uvicorn.run(app, host="127.0.0.1", port=port, lifespan="off", access_log=False, log_level="warning")
 
 

@@ -106,8 +106,11 @@ async def test_health_needs_no_key() -> None:
     assert answer.status == 200
 
 
+MODES = {model: "embedding" if "embedding" in model else "chat" for model in MODELS}
+
+
 def admitted(inner: Inner) -> admission.Admission:
-    return admission.Admission(inner, set(MODELS))
+    return admission.Admission(inner, MODES)
 
 
 async def test_litellm_gets_one_meaning_and_no_key() -> None:
@@ -151,6 +154,11 @@ async def test_litellm_gets_one_meaning_and_no_key() -> None:
         (QUESTION | {"fallbacks": ["gpt-4o"]}, 400, "fallbacks", "unknown_parameter"),
         (QUESTION | {"no-log": True}, 400, "no-log", "unknown_parameter"),
         (QUESTION | {"input_cost_per_token": 0}, 400, "input_cost_per_token", "unknown_parameter"),
+        (QUESTION | {"model": "text-embedding-3-large"}, 404, "model", "model_not_found"),
+        (QUESTION | {"messages": "x"}, 400, "messages", "invalid_type"),
+        (QUESTION | {"response_format": 5}, 400, "response_format", "invalid_type"),
+        (QUESTION | {"top_p": float("inf")}, 400, None, None),
+        (b'{"model": "gpt-4o-mini", "messages": [], "top_p": 1e999}', 400, None, None),
     ],
 )
 async def test_what_is_not_openais_is_refused(body: Any, status: int, param: str | None, code: str | None) -> None:
@@ -197,7 +205,7 @@ async def test_the_end_of_a_connection_is_the_real_one() -> None:
     async def send(_message: Message) -> None: ...
 
     scope = http_scope("POST", CHAT, owner=owner())
-    await admission.Admission(inner, set(MODELS))(scope, receive, send)
+    await admission.Admission(inner, MODES)(scope, receive, send)
     assert after_body[0] is disconnect
 
 
