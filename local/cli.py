@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -12,10 +13,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from local import faults_cli
 from local.stack import LocalStack
-from local.state import DEFAULT_FOLDER, LocalError, State
+from local.state import DEFAULT_FOLDER, ROOT, LocalError, State
 from toolchain import caddy, litellm
 from toolchain.errors import ToolchainError
 
@@ -26,8 +28,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(faults_cli.app, name="faults")
-say = Console(stderr=True, highlight=False)
-show = Console(highlight=False)
+# Names, paths and other programs' words are printed as they are: brackets and colons in them are no markup.
+say = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+show = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def state_folder(given: str | Path) -> Path:
@@ -77,14 +80,13 @@ def up(state: StateFolder = DEFAULT_FOLDER) -> None:
 
 
 def print_summary(stack: LocalStack) -> None:
+    program = "scripts/local" if Path.cwd() == ROOT else shlex.quote(str(ROOT / "scripts/local"))
     option = "" if stack.state.folder == DEFAULT_FOLDER else f" --state {shlex.quote(str(stack.state.folder))}"
     body = json.dumps({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]})
     show.print(f"\nThe gateway answers at {stack.url('gateway')}. Try:\n")
     show.print(
         f"curl {stack.url('gateway')}/v1/chat/completions -H 'content-type: application/json' "
-        f"-H \"authorization: Bearer $(scripts/local key prod_customer{option})\" -d '{body}'\n",
-        soft_wrap=True,
-        markup=False,
+        f"-H \"authorization: Bearer $({program} key prod_customer{option})\" -d '{body}'\n",
     )
 
 
@@ -108,7 +110,7 @@ def reset(state: StateFolder = DEFAULT_FOLDER) -> None:
             kept = stack.reset()
     say.print("reset: nothing is left of the local stack")
     if kept:
-        say.print(f"{state} stays, for what is not the stack's: {', '.join(kept)}", markup=False, soft_wrap=True)
+        say.print(f"{state} stays, for what is not the stack's: {', '.join(kept)}")
 
 
 @app.command()
@@ -130,15 +132,15 @@ def print_status(description: dict[str, Any]) -> None:
     for machine in description["machines"]:
         table.add_row(*(str(machine[cell] or "-") for cell in cells))
     for problem in description["problems"]:
-        show.print(f"problem: {problem}", markup=False, soft_wrap=True)
+        show.print(f"problem: {problem}")
     if description["machines"]:
-        show.print(table)
+        show.print(table, soft_wrap=False)
     elif not description["problems"]:
         show.print("No machine runs. `scripts/local up` starts them.")
     for name in ("gateway_url", "langfuse_url", "fly_api_url", "state_folder"):
-        show.print(f"{name:<13} {description[name]}", soft_wrap=True)
+        show.print(f"{name:<13} {description[name]}")
     for name, text in description["stand_ins"].items():
-        show.print(f"stand-in      {name}: {text}", soft_wrap=True)
+        show.print(f"stand-in      {name}: {text}")
 
 
 @app.command()
@@ -150,27 +152,18 @@ def logs(
 ) -> None:
     """Logs of a process group, of the embedded Fly (fly), or of the provider."""
     stack = existing(state)
-    own = {
-        "fly": [stack.state.logs / "fly.log", stack.state.daemon_log],
-        "provider": [stack.state.logs / "provider.log"],
-    }
-    files = [path for path in own.get(group, []) if path.exists()]
-    machines = stack.machines()
-    files += [Path(machine["log"]) for machine in machines if machine["group"] == group]
+    own = {"fly": [stack.state.logs / "fly.log", stack.state.daemon_log], "provider": [stack.provider_log]}
+    kept = stack.state.machine_logs()
+    machines = [] if group in own else [machine for machine in stack.machines() if machine["group"] == group]
     for machine in machines:
-        if machine["group"] == group and machine["failure"]:
-            show.print(f"{machine['name']}: {machine['failure']}", markup=False, soft_wrap=True)
+        if machine["failure"]:
+            show.print(f"{machine['name']}: {machine['failure']}")
+    wanted = own.get(group) or [Path(machine["log"]) for machine in machines] or kept.get(group, [])
+    files = [file for file in wanted if file.exists()]
     if not files:
-        known = sorted({machine["group"] for machine in machines} | {"fly", "provider"})
-        raise LocalError(f"no log of {group!r}; there are {', '.join(known)}")
+        raise LocalError(f"no log of {group!r}; there are {', '.join(sorted(kept.keys() | own.keys()))}")
     subprocess.run(
-        [
-            "tail",
-            f"--lines={lines}",
-            *(["--follow=name"] if follow else []),
-            *(str(file) for file in files if file.exists()),
-        ],
-        check=False,
+        ["tail", f"--lines={lines}", *(["--follow=name"] if follow else []), "--", *map(str, files)], check=False
     )
 
 
@@ -187,7 +180,7 @@ def key(
     state: StateFolder = DEFAULT_FOLDER,
 ) -> None:
     """Prints a team's key."""
-    keys = existing(state).pulumi.outputs().get("team_keys", {})
+    keys = existing(state).team_keys()
     if team not in keys:
         raise LocalError(f"no team {team!r}; there are {', '.join(sorted(keys)) or 'none yet: run scripts/local up'}")
     print(keys[team])  # noqa: T201 - the answer itself, for $(…)
@@ -201,8 +194,9 @@ def existing(folder: Path) -> LocalStack:
 
 
 def main() -> None:
+    os.umask(0o077)  # what is written here and by pulumi holds secrets
     try:
         app(prog_name="scripts/local")
-    except (LocalError, ToolchainError) as error:
-        say.print(f"[red]error:[/] {error}", soft_wrap=True)
+    except (LocalError, ToolchainError, OSError) as error:
+        say.print(Text("error:", "red"), str(error))
         sys.exit(1)

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -119,7 +120,7 @@ class PulumiStack:
     def _configure_secrets(self, secrets: Mapping[str, str]) -> None:
         # Encrypting costs half a second each; a salted digest tells whether a value is the one already there.
         digests = self.state.folder / "secrets.json"
-        known = json.loads(digests.read_text()) if digests.exists() else {}
+        known = _known(digests)
         salt = self.state.passphrase.read_bytes()
         for key, value in secrets.items():
             digest = hashlib.sha256(salt + value.encode()).hexdigest()
@@ -151,3 +152,12 @@ class PulumiStack:
         if done.returncode:
             raise LocalError(f"`pulumi {' '.join(arguments[:2])}` failed: {done.stderr.strip()}")
         return done.stdout
+
+
+def _known(digests: Path) -> dict[str, str]:
+    """Nothing where the file is missing or broken: then every value is encrypted again."""
+    try:
+        known = json.loads(digests.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}

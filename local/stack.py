@@ -124,6 +124,11 @@ class LocalStack:
         """Where a hostname of the stack answers on this machine."""
         return f"http://127.0.0.1:{self.settings.hostnames[HOSTNAMES[hostname]]}"
 
+    def team_keys(self) -> dict[str, str]:
+        """Team → key; none before the first `up` and after a `destroy`, when Pulumi has a word for "unknown" there."""
+        keys = self.pulumi.outputs().get("team_keys")
+        return keys if isinstance(keys, dict) else {}
+
     def machines(self) -> list[dict[str, Any]]:
         """name, group, state, address, pid, log, and why it cannot run (failure); none while the stack is down."""
         machines: list[dict[str, Any]] = (self.fly.status() or {"machines": []})["machines"]
@@ -138,7 +143,7 @@ class LocalStack:
             "fly_api_url": self.fly.url,
             "fly_token": self.settings.token,
             "fly_proxy_url": f"http://127.0.0.1:{self.settings.proxy_port}",
-            "teams": self.pulumi.outputs().get("team_keys", {}),
+            "teams": self.team_keys(),
             "machines": live["machines"] if live else [],
             "redis": live["redis"] if live else [],
             "database": None,

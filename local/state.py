@@ -99,6 +99,13 @@ class State:
         """The offline provider's folder: its key, its pid."""
         return self.folder / "provider"
 
+    def machine_logs(self) -> dict[str, list[Path]]:
+        """Process group → logs of its machines, oldest first; also of machines that are gone."""
+        groups: dict[str, list[Path]] = {}
+        for path in sorted(self.logs.glob("*/*-*.log"), key=lambda path: path.stat().st_mtime):
+            groups.setdefault(path.name.rpartition("-")[0], []).append(path)  # GROUP-ID.log, an id has no dash
+        return groups
+
     @property
     def exists(self) -> bool:
         return self.settings.exists()
