@@ -25,16 +25,12 @@ CALLS = load()
 QUICK = {
     "up: POST interrupted #1 after engine",
     "up: POST interrupted/ip_assignments v6 #1 after engine",
-    "up: POST interrupted/certificates/acme gateway.hotdash.test #1 after provider",
     "up: mutation createAddOn #1 after provider",
-    "up: POST interrupted/secrets #1 after program",
-    "up: POST interrupted/machines gateway-1 #1 after provider",
-    "up: POST interrupted/machines gateway-2 #1 after engine",
+    "up: POST interrupted/machines gateway-1 #1 after program",
     "image: POST interrupted/machines/gateway-1 #1 after provider",
     "secret: POST interrupted/secrets #1 after provider",
     "size: POST interrupted/machines/gateway-1/lease #1 after engine",
     "destroy: DELETE interrupted/machines/gateway-2 #1 after provider",
-    "destroy: DELETE interrupted #1 after engine",
 }
 
 
