@@ -29,7 +29,7 @@ MADE = (
     "daemon.log.1",
     "daemon.pid",
     "fly-client",
-    "fly.pid.json",
+    "fly.pid.json",  # of a stack made when pids were still recorded here
     "fly.sqlite",
     "fly.sqlite-shm",
     "fly.sqlite-wal",
