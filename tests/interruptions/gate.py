@@ -51,6 +51,11 @@ class Gate:
         self.begin()
         self._trap = Trap(call, side, kill)
 
+    @property
+    def sprung(self) -> bool:
+        """Whether the armed call has come."""
+        return self._trap is None
+
     async def start(self) -> None:
         app = web.Application(client_max_size=LARGEST_BODY)
         app.router.add_route("*", "/{path:.*}", self._pass)

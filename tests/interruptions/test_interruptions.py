@@ -8,6 +8,7 @@ person.
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -22,6 +23,7 @@ from tests.interruptions.stack import CHANGES, NAME, Run, Stack, Victim
 pytestmark = pytest.mark.end_to_end
 
 CALLS = load()
+KILL_S = 10
 QUICK = {
     "up: POST interrupted #1 after engine",
     "up: POST interrupted/ip_assignments v6 #1 after engine",
@@ -68,17 +70,19 @@ def test_the_next_run_converges(stack: Stack, case: Case, record_property: Any) 
 
 def interrupt(stack: Stack, case: Case, run: Run) -> str:
     """`killed`; `ended` when the victim had nothing left to do; `not reached` when the run had no such call."""
-    killed: list[bool] = []
-    stack.gate.arm(case.call, case.side, lambda: killed.append(run.kill(case.victim)))
+    killed: queue.SimpleQueue[bool] = queue.SimpleQueue()
+    stack.gate.arm(case.call, case.side, lambda: killed.put(run.kill(case.victim)))
     code = run.wait()
-    check_listed(case.phase, stack.gate.calls[: stack.gate.calls.index(case.call)] if killed else stack.gate.calls)
-    if not killed:
+    sprung = stack.gate.sprung
+    check_listed(case.phase, stack.gate.calls[: stack.gate.calls.index(case.call)] if sprung else stack.gate.calls)
+    if not sprung:
         assert not case.call.changes and case.call.number > 1, f"no run has the call {case.call}:\n{run.out}"
         assert code == 0, run.out
         return "not reached"
     if case.victim == "engine":
         stack.pulumi("cancel", "--yes")
-    return "killed" if killed[0] else "ended"
+    # The gate's thread says so a moment after the run has ended of it.
+    return "killed" if killed.get(timeout=KILL_S) else "ended"
 
 
 def converge(stack: Stack, phase: str) -> None:
