@@ -6,6 +6,7 @@ environment is put in order before LiteLLM is imported.
 
 from __future__ import annotations
 
+import functools
 import os
 
 from gateway import environment
@@ -33,11 +34,10 @@ def build() -> App:
 
     store = RedisStore(os.environ[environment.REDIS_URL])
     limits = Limits(store, environment.without_redis(os.environ))
+    metering = Metering(litellm_app, limits, outcomes, functools.cache(hooks.prices))
     return ClosedRoutes(
         Readiness(
-            Authentication(
-                Admission(Metering(litellm_app, limits, outcomes), environment.model_modes(os.environ)), key_ring
-            ),
+            Authentication(Admission(metering, environment.model_modes(os.environ)), key_ring),
             start_problems=lambda: hooks.start_problems(key_ring.models()),
         )
     )

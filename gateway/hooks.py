@@ -18,6 +18,7 @@ from gateway.authentication import NO_KEY, OWNER
 from gateway.errors import Scope
 from gateway.keys import Owner
 from gateway.outcomes import Outcome, outcomes
+from gateway.spend import MOST_INPUT, MOST_OUTPUT, NANO, Price, dearest
 
 
 class Request(Protocol):
@@ -56,10 +57,37 @@ class Reporter(CustomLogger):  # type: ignore[misc,unused-ignore] # LiteLLM carr
     ) -> None:
         report = kwargs.get("standard_logging_object")
         if report is not None:
-            outcomes.report(report["litellm_call_id"], Outcome(report["total_tokens"]))
+            outcomes.report(
+                report["litellm_call_id"], Outcome(report["total_tokens"], round(NANO * report["response_cost"]))
+            )
 
 
 reporter = Reporter()
+
+
+def prices() -> dict[str, Price]:
+    """By model: the dearest of itself and what answers for it when it fails. A model LiteLLM knows no price of is free.
+
+    Only after LiteLLM has started.
+    """
+    router = proxy_server.llm_router
+    own = {entry["model_name"]: _price(entry["litellm_params"]["model"]) for entry in router.model_list}
+    fallbacks = {model: names for rule in router.fallbacks for model, names in rule.items()}
+    return {model: dearest([price, *(own[name] for name in fallbacks.get(model, ()))]) for model, price in own.items()}
+
+
+def _price(model: str) -> Price:
+    try:
+        info = litellm.get_model_info(model)
+    except Exception:  # LiteLLM raises a bare one for a model that it does not know
+        return Price(0.0, 0.0)
+    kinds = ("", "_priority")  # the client chooses the tier
+    return Price(
+        max(info.get(f"input_cost_per_token{kind}") or 0.0 for kind in kinds),
+        max(info.get(f"output_cost_per_token{kind}") or 0.0 for kind in kinds),
+        info.get("max_input_tokens") or MOST_INPUT,
+        info.get("max_output_tokens") or MOST_OUTPUT,
+    )
 
 
 def start_problems(models: Collection[str]) -> list[str]:

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import math
 import uuid
+from collections.abc import Callable, Mapping
 
 from gateway import errors, estimate
 from gateway.admission import REQUEST
 from gateway.authentication import OWNER
 from gateway.errors import App, Message, Receive, Scope, Send
-from gateway.limits import Limits, Verdict
-from gateway.outcomes import NOTHING, Outcome, Outcomes
+from gateway.limits import Ask, Limits, Verdict
+from gateway.outcomes import Outcome, Outcomes
+from gateway.spend import NANO, Budget, Price
 from gateway.store import AWAY_S, AwayError
 from gateway.teams import Team
 
 CALL_ID = b"x-litellm-call-id"
+RESERVED_RETRY_S = 5  # of the order of an answer
 Headers = list[tuple[bytes, bytes]]
 _OURS = {
     f"x-ratelimit-{what}-{of}".encode() for what in ("limit", "remaining", "reset") for of in ("requests", "tokens")
@@ -29,8 +32,10 @@ _OURS = {
 class Metering:
     """ASGI, behind Admission."""
 
-    def __init__(self, app: App, limits: Limits, outcomes: Outcomes) -> None:
+    def __init__(self, app: App, limits: Limits, outcomes: Outcomes, prices: Callable[[], Mapping[str, Price]]) -> None:
+        """`prices`: by model, the dearest that may answer for it; asked once LiteLLM has started."""
         self._app = app
+        self._prices = prices
         self._limits = limits
         self._outcomes = outcomes
 
@@ -39,9 +44,11 @@ class Metering:
             await self._app(scope, receive, send)
             return
         team: Team = scope[OWNER].team
+        call_id = str(uuid.uuid4())
         size = estimate.size(scope[REQUEST])
+        ask = Ask(call_id, size.tokens, self._prices()[scope[REQUEST]["model"]].nano(size))
         try:
-            verdict = await self._limits.admit(team, size.tokens)
+            verdict = await self._limits.admit(team, ask)
         except AwayError:
             await _answer_uncounted(send)
             return
@@ -49,7 +56,6 @@ class Metering:
         if not verdict.admitted:
             await _refuse(send, team, verdict, headers)
             return
-        call_id = str(uuid.uuid4())
         answered = False
 
         async def watched(message: Message) -> None:
@@ -61,13 +67,13 @@ class Metering:
             await send(message)
 
         self._outcomes.expect(call_id)
-        outcome = NOTHING
         try:
             await self._app({**scope, "headers": [*scope["headers"], (CALL_ID, call_id.encode())]}, receive, watched)
         finally:
             # The client has its answer by now; this only keeps the request's task alive a little longer.
-            outcome = await self._outcomes.of(call_id, answered=answered, otherwise=Outcome(verdict.reserved))
-            await self._limits.settle(team, verdict, outcome.tokens)
+            estimated = Outcome(verdict.reserved, verdict.cost)
+            outcome = await self._outcomes.of(call_id, answered=answered, otherwise=estimated)
+            await self._limits.settle(team, verdict, outcome.tokens, outcome.cost)
 
 
 def limit_headers(verdict: Verdict) -> Headers:
@@ -76,6 +82,8 @@ def limit_headers(verdict: Verdict) -> Headers:
     for of, use in (("requests", verdict.requests), ("tokens", verdict.tokens)):
         for what, value in (("limit", use.limit), ("remaining", use.remaining), ("reset", duration(use.full_in_s))):
             headers.append((f"x-ratelimit-{what}-{of}".encode(), str(value).encode()))
+    if verdict.budget.warning is not None:
+        headers.append((b"x-gateway-budget-warning", verdict.budget.warning.encode()))
     return headers
 
 
@@ -86,6 +94,9 @@ def duration(seconds: float) -> str:
 
 
 async def _refuse(send: Send, team: Team, verdict: Verdict, headers: Headers) -> None:
+    if not verdict.budget.fits:
+        await _refuse_spending(send, team, verdict.budget, headers)
+        return
     kind, use = ("requests", verdict.requests) if verdict.requests.wait_s else ("tokens", verdict.tokens)
     wait_s = max(1, math.ceil(max(verdict.requests.wait_s, verdict.tokens.wait_s)))
     requested = 1 if kind == "requests" else verdict.reserved
@@ -95,6 +106,22 @@ async def _refuse(send: Send, team: Team, verdict: Verdict, headers: Headers) ->
     )
     retry_after = (b"retry-after", str(wait_s).encode())
     await errors.answer(send, 429, message, type=kind, code="rate_limit_exceeded", headers=[retry_after, *headers])
+
+
+async def _refuse_spending(send: Send, team: Team, budget: Budget, headers: Headers) -> None:
+    limit = f"{budget.limit / NANO:g} USD"
+    if budget.is_used_up:
+        wait_s = math.ceil(budget.midnight_in_s)
+        message = f"Team {team.name} has spent today's budget of {limit}. It begins anew at midnight UTC."
+    else:
+        wait_s = RESERVED_RETRY_S
+        message = (
+            f"What is left of today's {limit} of team {team.name} is reserved for requests under way. "
+            f"Please try again in {wait_s}s, or set a lower max_completion_tokens."
+        )
+    retry_after = (b"retry-after", str(wait_s).encode())
+    kind = "insufficient_quota"
+    await errors.answer(send, 429, message, type=kind, code=kind, headers=[retry_after, *headers])
 
 
 async def _answer_uncounted(send: Send) -> None:

