@@ -52,9 +52,6 @@ class RedisStore:
         self._away_until = 0.0
         return reply
 
-    async def close(self) -> None:
-        await self._redis.aclose()
-
     async def _evaluate(self, script: Script, keys: Sequence[str], arguments: Sequence[int | str]) -> Any:
         try:
             return await self._redis.evalsha(script.digest, len(keys), *keys, *arguments)
