@@ -5,6 +5,9 @@ models that may answer it. A request passes when what is spent, reserved and nee
 is reserved and something is left. So a budget is overshot by no more than one request's highest cost, however many
 come together. Outside the bound: what has no price per token (web searches, spoken answers).
 
+Without Redis a machine goes on from what it knows, and charges what was spent once Redis answers again. A charge
+that was on its way when Redis froze may be carried out when it thaws, and then counts twice, never not at all.
+
 A request is charged on the day it ends. A reservation of a process that died expires. Amounts are whole nanodollars:
 sums of fractions would drift.
 """
