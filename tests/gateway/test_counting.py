@@ -58,6 +58,15 @@ async def ask(
     return await http.post(f"{url}/v1/chat/completions", json=body, headers=headers)
 
 
+async def settled(redis: RedisServer, team: str = "prod_customer") -> None:
+    """Waits until nothing of the team is under way: a request is settled after its answer, by another process."""
+    deadline = time.monotonic() + 10
+    with redis.client() as commands:
+        while commands.zcard(f"gateway:{{{team}}}:reserved"):
+            assert time.monotonic() < deadline, "a request is not settled"
+            await asyncio.sleep(0.01)
+
+
 def client() -> httpx.AsyncClient:
     return httpx.AsyncClient(timeout=30, trust_env=False, limits=httpx.Limits(max_connections=50))
 
@@ -91,6 +100,7 @@ async def test_tokens_are_settled_with_what_the_answer_cost(tmp_path: Path, redi
         async with client() as http:
             first = await ask(http, url, question)
             reserved = TOKENS - int(first.headers["x-ratelimit-remaining-tokens"])
+            await settled(redis)
             second = await ask(http, url, question)
     assert 10 < reserved < 100
     assert int(second.headers["x-ratelimit-remaining-tokens"]) == TOKENS - cost - reserved
@@ -101,6 +111,7 @@ async def test_tokens_overshoot_by_the_answers_in_flight_and_not_more(tmp_path: 
     with machines(tmp_path, redis, 2) as urls:
         async with client() as http:
             together = await asyncio.gather(*(ask(http, urls[i % 2], "later cost 60000") for i in range(8)))
+            await settled(redis)
             after = [await ask(http, url, "cost 1") for url in urls]
     assert {answer.status_code for answer in together} == {200}
     for answer in after:
@@ -112,7 +123,10 @@ async def test_tokens_overshoot_by_the_answers_in_flight_and_not_more(tmp_path: 
 async def test_in_sequence_tokens_overshoot_by_one_answer(tmp_path: Path, redis: RedisServer) -> None:
     with machines(tmp_path, redis, 1) as [url]:
         async with client() as http:
-            statuses = [(await ask(http, url, "cost 60000")).status_code for _ in range(6)]
+            statuses = []
+            for _ in range(6):
+                statuses.append((await ask(http, url, "cost 60000")).status_code)
+                await settled(redis)
     assert statuses == [200] * 4 + [429] * 2  # 0, 60, 120, 180 thousand were below 200 thousand
 
 
@@ -219,6 +233,7 @@ async def test_what_was_spent_survives_a_restart_of_everything(tmp_path: Path) -
         with redis_server(tmp_path, first.port) as again, machines(tmp_path, again, 1) as [url]:
             async with client() as http:
                 await spend(http, url)
+            await settled(again, "load")
             with again.client() as commands:
                 assert commands.hget("gateway:{load}:money", "spent") == str(4 * NANO // 100)
 
@@ -229,9 +244,7 @@ async def test_money_spent_while_redis_is_frozen_is_charged_when_it_answers_agai
     with machines(tmp_path, redis, 1) as [url], redis.client() as commands:
         async with client() as http:
             await spend(http, url)
-            # A request is settled after its answer, by another process: there is no event to wait for.
-            while commands.zcard("gateway:{load}:reserved"):  # noqa: ASYNC110 - as said
-                await asyncio.sleep(0.02)
+            await settled(redis, "load")
             redis.process.send_signal(signal.SIGSTOP)
             frozen = [await spend(http, url) for _ in range(4)]
             redis.process.send_signal(signal.SIGCONT)
