@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.end_to_end.local import DEFAULTS, ROOT, Local
+from tests.end_to_end.local import ROOT, Local
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("pulumi")]
 
@@ -52,23 +52,32 @@ def test_outputs_are_there_and_keys_are_secret(own: Local) -> None:
 
 
 def test_a_target_updates_nothing_else(own: Local) -> None:
-    urns = [
-        resource["urn"]
-        for resource in json.loads(own.pulumi("stack", "export").out)["deployment"]["resources"]
-        if resource["urn"].endswith("::edge-1")
-    ]
-    assert len(urns) == 1
-    own.pulumi("up", "--yes", "--skip-preview", "--target", urns[0])
-    own.pulumi("preview", "--expect-no-changes")
+    update_one_machine_only(own)
 
 
 def test_ctrl_c_in_the_middle_of_an_up_is_clean_and_the_next_up_converges(own: Local) -> None:
-    groups = DEFAULTS["groups"]
-    own.configure("groups", groups | {"gateway": groups["gateway"] | {"memoryMb": 1024}})
+    interrupt_an_up(own)
+
+
+def update_one_machine_only(stack: Local) -> None:
+    urns = [
+        resource["urn"]
+        for resource in json.loads(stack.pulumi("stack", "export").out)["deployment"]["resources"]
+        if resource["urn"].endswith("::edge-1")
+    ]
+    assert len(urns) == 1
+    stack.pulumi("up", "--yes", "--skip-preview", "--target", urns[0])
+    stack.pulumi("preview", "--expect-no-changes")
+
+
+def interrupt_an_up(stack: Local) -> None:
+    """Ctrl-C while gateway-1 is being changed: a clean end, and the next `up` goes on."""
+    groups = json.loads(stack.pulumi("config", "get", "groups").out)
+    stack.configure("groups", groups | {"gateway": groups["gateway"] | {"memoryMb": 1024}})
     running = subprocess.Popen(
         ["pulumi", "up", "--yes", "--skip-preview", "--non-interactive"],
         cwd=ROOT,
-        env=own.environment,
+        env=stack.environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -85,12 +94,10 @@ def test_ctrl_c_in_the_middle_of_an_up_is_clean_and_the_next_up_converges(own: L
     out = "".join(seen) + running.communicate(timeout=120)[0]
     assert running.returncode != 0, out
     assert "Traceback" not in out
-    own.pulumi("up", "--yes", "--skip-preview")
-    own.pulumi("preview", "--expect-no-changes")
-    sizes = {
-        m["config"]["guest"]["memory_mb"] for m in own.fly("GET", f"{APP}/machines").json() if "gateway" in m["name"]
-    }
-    assert sizes == {1024}
+    stack.pulumi("up", "--yes", "--skip-preview")
+    stack.pulumi("preview", "--expect-no-changes")
+    machines = stack.fly("GET", f"{APP}/machines").json()
+    assert {m["config"]["guest"]["memory_mb"] for m in machines if "gateway" in m["name"]} == {1024}
 
 
 def test_down_leaves_no_process_and_no_port_and_up_goes_on(own: Local) -> None:
@@ -149,6 +156,8 @@ def test_the_production_stack_comes_up_against_the_embedded_fly(own: Local, tmp_
     prod.pulumi("up", "--yes", "--skip-preview")
     prod.pulumi("preview", "--expect-no-changes")
     prod.pulumi("refresh", "--yes", "--expect-no-changes")
+    update_one_machine_only(prod)
+    interrupt_an_up(prod)
     assert len(prod.fly("GET", f"{APP}/machines").json()) == 4
     assert json.loads(prod.pulumi("stack", "output", "--json").out)["gateway_url"] == "https://gateway.hotdash.app"
     protected = prod.pulumi("destroy", "--yes", "--skip-preview", check=False)
