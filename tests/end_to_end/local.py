@@ -21,6 +21,8 @@ UP_TIMEOUT_S = 300
 DEFAULTS: dict[str, Any] = {
     key: entry.get("default") for key, entry in yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"].items()
 }
+SHOWN: list[tuple[list[str], str]] = []
+"""Every command these tests ran and what it printed: all that they could show when they fail."""
 CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello, who answers?"}]}
 
 
@@ -126,6 +128,7 @@ def finished(command: list[str], *, environment: dict[str, str], timeout_s: floa
         timeout=timeout_s,
         check=False,
     )
+    SHOWN.append((command, done.stdout))
     assert done.returncode == 0 or not check, f"{' '.join(command[:2])} ended with {done.returncode}:\n{done.stdout}"
     return Done(done.returncode, done.stdout)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.end_to_end.local import Local
+from tests.end_to_end.local import SHOWN, Local
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("stack")]
 
@@ -89,6 +89,20 @@ def test_only_the_gateway_is_given_the_apps_secrets(local: Local, secrets: dict[
     }
     assert given["edge"] == [], "the machine the world reaches first"
     assert set(given["gateway"]) == {"master", "openaiApiKey", "redis"}, "team keys arrive as hashes only"
+
+
+def test_no_secret_in_what_tests_can_show(local: Local, secrets: dict[str, str]) -> None:
+    local.run("status")
+    asked_for = {"env", "--show-secrets"}  # commands whose purpose is to print one
+    shown = [out for command, out in SHOWN if asked_for.isdisjoint(command)]
+    assert shown
+    assert appearances(secrets, "".join(shown).encode()) == []
+
+
+def test_secrets_are_in_clear_only_where_they_are_kept(local: Local, secrets: dict[str, str]) -> None:
+    """No rendered file, nor any other, outside the machines' own roots, which are in memory."""
+    holders = {path.name for path in files_below(local.folder) if appearances(secrets, path.read_bytes())}
+    assert holders <= {"settings.json", "key", "fly.sqlite", "fly.sqlite-wal"}
 
 
 def test_secrets_are_kept_by_the_owner_only(local: Local, secrets: dict[str, str]) -> None:
